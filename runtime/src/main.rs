@@ -1,0 +1,2 @@
+//! `knarr`, an OCI runtime.
+fn main() {}
