@@ -1,2 +1,6 @@
-//! `knarr`, an OCI runtime.
+//! `knarr`, an OCI runtime: reads its arguments, runs one command, prints at most one error, chooses the exit code.
+
+mod error;
+mod sys;
+
 fn main() {}

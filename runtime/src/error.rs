@@ -1,0 +1,115 @@
+//! The one error type of the runtime, and how a chain of errors becomes the single line a user reads.
+//!
+//! Texts that engines match on (`container does not exist`, ...) are runc's, word for word; they are kept in the
+//! variants below and nowhere else. An error is either logged or returned: only `main` logs.
+
+use std::fmt::Write as _;
+
+use crate::sys;
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The command line is wrong; nothing was done.
+    #[error("{0}")]
+    Usage(String),
+
+    /// A value of `config.json` (or of a flag that stands for one) breaks a rule; nothing exists yet.
+    /// `field` is a JSON pointer into the configuration (`/process/args`) and goes to the JSON log.
+    #[error("{reason}")]
+    Refused { field: String, reason: String },
+
+    #[error("container with given ID already exists")]
+    Exists,
+    #[error("invalid container ID format")]
+    InvalidId,
+    #[error("container does not exist")]
+    NotExist,
+    #[error("container not running")]
+    NotRunning,
+    #[error("container not paused")]
+    NotPaused,
+    /// The container is in a state that forbids the command; the text is runc's for that command.
+    #[error("{0}")]
+    WrongState(String),
+
+    /// A system call failed.
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+
+    #[error(transparent)]
+    Cgroup(#[from] knarr_cgroups::Error),
+
+    #[error("{what}")]
+    Json {
+        what: String,
+        #[source]
+        source: serde_json::Error,
+    },
+
+    /// What the container's first process reported before it could run the program.
+    #[error("{text}")]
+    Init { text: String, field: Option<String>, errno: Option<i32> },
+
+    /// A hook failed; the text holds the hook's index, how it ended and what it printed.
+    #[error("{0}")]
+    Hook(String),
+
+    /// What was being done when `source` happened.
+    #[error("{act}")]
+    During {
+        act: String,
+        #[source]
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    pub(crate) fn refused(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Refused { field: field.into(), reason: reason.into() }
+    }
+
+    /// The configuration field at fault, where one is known: a JSON pointer.
+    pub(crate) fn field(&self) -> Option<&str> {
+        match self {
+            Self::Refused { field, .. } => Some(field),
+            Self::Init { field, .. } => field.as_deref(),
+            Self::During { source, .. } => source.field(),
+            _ => None,
+        }
+    }
+
+    /// The errno of the system call that failed, where one did.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Sys(error) => Some(error.errno.raw_os_error()),
+            Self::Init { errno, .. } => *errno,
+            Self::During { source, .. } => source.errno(),
+            _ => None,
+        }
+    }
+
+    /// The whole chain on one line: `act: act: call: errno`.
+    pub(crate) fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            // Writing to a String cannot fail.
+            let _ = write!(line, ": {error}");
+            cause = error.source();
+        }
+        line.replace('\n', " ")
+    }
+}
+
+/// Adds what was being done to an error on its way up.
+pub(crate) trait During<T> {
+    fn during(self, act: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> During<T> for std::result::Result<T, E> {
+    fn during(self, act: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::During { act: act(), source: Box::new(source.into()) })
+    }
+}
