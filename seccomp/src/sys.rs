@@ -1,0 +1,36 @@
+//! The seccomp(2) calls. The only file of the crate with `unsafe`; no policy.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::program::SockFilter;
+
+pub(crate) const FLAG_NEW_LISTENER: u32 = 1 << 3;
+
+const SET_MODE_FILTER: libc::c_ulong = 1;
+
+#[repr(C)]
+struct SockFprog {
+    len: u16,
+    filter: *const SockFilter,
+}
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER, flags, program)`: the listener when `flags` ask for one.
+pub(crate) fn set_mode_filter(flags: u32, filter: &[SockFilter]) -> io::Result<Option<OwnedFd>> {
+    let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let program = SockFprog { len, filter: filter.as_ptr() };
+    // SAFETY: `program` points to `len` instructions that outlive the call; the kernel copies them.
+    let ret = unsafe {
+        libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), &raw const program)
+    };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & FLAG_NEW_LISTENER == 0 {
+        return Ok(None);
+    }
+    let fd = i32::try_from(ret).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: with NEW_LISTENER the call returns a new descriptor that nobody else owns.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
