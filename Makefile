@@ -1,0 +1,56 @@
+# Every developer act, one line each: `make help`. The work is in scripts/ and cargo.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUNDLE  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check lint fmt bench install clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## Build the optimised static binaries into bin/
+	@scripts/setup build
+	@scripts/build
+
+run: build ## Run a busybox container that reports what it sees; BUNDLE=dir runs that bundle
+	@scripts/setup run
+	@scripts/run-bundle $(if $(BUNDLE),"$(BUNDLE)")
+
+test: build ## Run every test on the real kernel (root), against bin/ and against the debug build
+	@scripts/setup test
+	@scripts/check-man
+	KNARR_TEST_NO_SKIP=1 cargo test --locked --workspace
+
+check: ## The fast inner loop: format, clippy, unit tests
+	@scripts/setup lint
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace --exclude knarr-integration
+
+lint: ## Format, clippy, man pages, and licences where cargo-deny is installed
+	@scripts/setup lint
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@scripts/check-man
+	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; fi
+
+fmt: ## Format the Rust sources
+	cargo fmt
+
+bench: build ## Compare with runc and crun, interleaved in the same run
+	@scripts/setup test
+	cargo run --locked --profile dist --package knarr-integration --bin bench
+
+install: bin/knarr ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man8"
+	install -m 0755 bin/knarr "$(DESTDIR)$(PREFIX)/bin/knarr"
+	install -m 0644 docs/man/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8/"
+
+bin/knarr:
+	$(MAKE) build
+
+clean: ## Remove everything that a build made
+	rm -rf bin
+	cargo clean
