@@ -1,6 +1,8 @@
 //! `knarr`, an OCI runtime: reads its arguments, runs one command, prints at most one error, chooses the exit code.
 
+mod commands;
 mod error;
+mod spec;
 mod sys;
 
 fn main() {}

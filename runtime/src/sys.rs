@@ -32,7 +32,9 @@ pub(crate) fn errno_text(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// Names the call in the error of a rustix result.
@@ -48,7 +50,10 @@ impl<T> Named<T> for rustix::io::Result<T> {
 
 impl<T> Named<T> for std::io::Result<T> {
     fn named(self, call: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| Error { call: call(), errno: Errno::from_io_error(&error).unwrap_or(Errno::IO) })
+        self.map_err(|error| Error {
+            call: call(),
+            errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+        })
     }
 }
 
@@ -64,7 +69,10 @@ fn check(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<libc::c_lon
 /// The same for calls that return a new descriptor.
 fn check_fd(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<OwnedFd> {
     let fd = check(ret, call)?;
-    let fd = i32::try_from(fd).map_err(|_| Error { call: "descriptor".into(), errno: Errno::BADF })?;
+    let fd = i32::try_from(fd).map_err(|_| Error {
+        call: "descriptor".into(),
+        errno: Errno::BADF,
+    })?;
     // SAFETY: the kernel has just handed out this descriptor and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,0 +1,3 @@
+//! One file per command: flags become one or two calls into the modules below.
+
+pub(crate) mod spec;
