@@ -79,6 +79,9 @@ fn check_fd(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<OwnedFd>
 
 // ---- processes: clone, wait, exec, signals ----------------------------------------------------------------------
 
+/// Linux 5.7; clone3 only, so it does not fit libc's constant of the same name.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Which side of a clone this is.
 pub(crate) enum Side {
     Parent { pid: rustix::process::Pid, pidfd: OwnedFd },
@@ -98,7 +101,7 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side>
     // With CLONE_PARENT the exit signal is the caller's own.
     args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(dir) = cgroup {
-        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = dir.as_raw_fd() as u64;
     }
     // SAFETY: args outlives the call, no memory is shared with the child, and this process has one thread.
