@@ -30,6 +30,9 @@ pub(crate) enum Error {
     NotRunning,
     #[error("container not paused")]
     NotPaused,
+    /// SIGKILL was sent, and the container's first process is still there after the time given.
+    #[error("container init still running")]
+    StillRunning,
     /// The container is in a state that forbids the command; the text is runc's for that command.
     #[error("{0}")]
     WrongState(String),
@@ -41,6 +44,14 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] knarr_cgroups::Error),
 
+    /// The kernel's description of a process has no state or start time where proc(5) puts them.
+    #[error("/proc/{pid}/stat has an unknown form")]
+    ProcessStat { pid: i32 },
+
+    /// The host's ps(1) could not be run, failed, or printed a table without process ids.
+    #[error("{0}")]
+    Ps(String),
+
     #[error("{what}")]
     Json {
         what: String,
@@ -50,7 +61,11 @@ pub(crate) enum Error {
 
     /// What the container's first process reported before it could run the program.
     #[error("{text}")]
-    Init { text: String, field: Option<String>, errno: Option<i32> },
+    Init {
+        text: String,
+        field: Option<String>,
+        errno: Option<i32>,
+    },
 
     /// A hook failed; the text holds the hook's index, how it ended and what it printed.
     #[error("{0}")]
@@ -67,7 +82,10 @@ pub(crate) enum Error {
 
 impl Error {
     pub(crate) fn refused(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Refused { field: field.into(), reason: reason.into() }
+        Self::Refused {
+            field: field.into(),
+            reason: reason.into(),
+        }
     }
 
     /// The configuration field at fault, where one is known: a JSON pointer.
@@ -84,6 +102,7 @@ impl Error {
     pub(crate) fn errno(&self) -> Option<i32> {
         match self {
             Self::Sys(error) => Some(error.errno.raw_os_error()),
+            Self::Cgroup(error) => cgroup_errno(error),
             Self::Init { errno, .. } => *errno,
             Self::During { source, .. } => source.errno(),
             _ => None,
@@ -103,6 +122,11 @@ impl Error {
     }
 }
 
+fn cgroup_errno(error: &knarr_cgroups::Error) -> Option<i32> {
+    let cause = std::error::Error::source(error)?;
+    Some(cause.downcast_ref::<knarr_cgroups::Errno>()?.0.raw_os_error())
+}
+
 /// Adds what was being done to an error on its way up.
 pub(crate) trait During<T> {
     fn during(self, act: impl FnOnce() -> String) -> Result<T>;
@@ -110,6 +134,9 @@ pub(crate) trait During<T> {
 
 impl<T, E: Into<Error>> During<T> for std::result::Result<T, E> {
     fn during(self, act: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Error::During { act: act(), source: Box::new(source.into()) })
+        self.map_err(|source| Error::During {
+            act: act(),
+            source: Box::new(source.into()),
+        })
     }
 }
