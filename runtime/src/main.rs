@@ -3,9 +3,16 @@
 mod commands;
 mod container;
 mod error;
+mod hooks;
+mod idmap;
+mod namespaces;
+mod plan;
 mod process_id;
+mod protocol;
 mod record;
 mod signals;
+mod spawn;
+mod spec;
 mod store;
 mod sys;
 mod teardown;

@@ -7,5 +7,6 @@ pub(crate) mod pause;
 pub(crate) mod ps;
 pub(crate) mod resume;
 pub(crate) mod selection;
+pub(crate) mod spec;
 pub(crate) mod state;
 pub(crate) mod view;

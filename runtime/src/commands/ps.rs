@@ -80,9 +80,13 @@ fn host_ps(options: &[OsString]) -> Result<String> {
     })?;
     let text = String::from_utf8_lossy(&stdout).into_owned();
     if !status.success() {
-        return Err(Error::Ps(
-            format!("{status}: {text}{}", String::from_utf8_lossy(&stderr)).replace(": : ", ": "),
-        ));
+        let status = status
+            .code()
+            .map_or_else(|| status.to_string(), |code| format!("exit status {code}"));
+        return Err(Error::Ps(format!(
+            "{status}: {text}{}",
+            String::from_utf8_lossy(&stderr)
+        )));
     }
     Ok(text)
 }
@@ -157,7 +161,7 @@ mod tests {
             host_ps(&["--no-such-option".into()])
                 .unwrap_err()
                 .line()
-                .starts_with("exit status: 1: ")
+                .starts_with("exit status 1: ")
         );
     }
 }
