@@ -101,7 +101,11 @@ impl Store {
 
     /// Removes a container's directory with all that is in it. What another process removes meanwhile is no error.
     pub(crate) fn remove(&self, state: &StateDir) -> Result<()> {
-        remove_entries(state.dir.as_fd())?;
+        match remove_entries(state.dir.as_fd()) {
+            // The directory is gone already, and its name may be that of a new container by now.
+            Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(()),
+            result => result?,
+        }
         Ok(ignore_missing(sys::unlink_at(
             self.root.as_fd(),
             state.id.as_str(),
@@ -269,5 +273,180 @@ fn ignore_missing(result: sys::Result<()>) -> sys::Result<()> {
     match result {
         Err(error) if error.errno == Errno::NOENT => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A root of this test's own, removed at its end.
+    struct Root(PathBuf);
+
+    impl Root {
+        fn new(test: &str) -> (Self, Store) {
+            let path =
+                std::env::temp_dir().join(format!("knarr-store-{}-{test}/deep/er", std::process::id()));
+            let store = Store::open_or_make(&path).unwrap();
+            (Self(path), store)
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            fs::remove_dir_all(self.0.ancestors().nth(2).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn ids_follow_the_rule_of_runc() {
+        for id in ["a", "A-b_c.d+9", "...", ".hidden", "-", &"x".repeat(1024)] {
+            assert!(check_id(id).is_ok(), "{id}");
+        }
+        for id in [
+            "", ".", "..", "a/b", "/", "a b", "a\0", "\u{e9}", "a\n", "a:b", "a@b",
+        ] {
+            assert!(matches!(check_id(id), Err(Error::InvalidId)), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_root_that_is_missing_is_made_for_its_owner_alone() {
+        assert!(matches!(
+            Store::open(Path::new("/no/such/root")),
+            Err(Error::NotExist)
+        ));
+        let (root, store) = Root::new("modes");
+        store.create("web").unwrap();
+        assert_eq!(fs::metadata(&root.0).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(fs::metadata(root.0.join("web")).unwrap().mode() & 0o7777, 0o711);
+    }
+
+    #[test]
+    fn an_id_is_given_once() {
+        let (_root, store) = Root::new("once");
+        let first = store.create("web").unwrap();
+        assert!(matches!(store.create("web"), Err(Error::Exists)));
+        store.remove(&first).unwrap();
+        store.create("web").unwrap();
+    }
+
+    #[test]
+    fn ids_are_sorted_directories() {
+        let (root, store) = Root::new("ids");
+        assert!(store.ids().unwrap().is_empty());
+        for id in ["b", "a", ".c"] {
+            store.create(id).unwrap();
+        }
+        fs::create_dir(root.0.join("no container")).unwrap();
+        fs::write(root.0.join("file"), "").unwrap();
+        symlink("a", root.0.join("link")).unwrap();
+        assert_eq!(store.ids().unwrap(), [".c", "a", "b"]);
+        assert_eq!(
+            store.ids().unwrap().len(),
+            3,
+            "a second listing starts at the beginning"
+        );
+    }
+
+    #[test]
+    fn a_link_is_neither_a_container_nor_its_state() {
+        let (root, store) = Root::new("links");
+        symlink("/", root.0.join("link")).unwrap();
+        assert!(store.dir("link").unwrap_err().line().contains("openat(\"link\""));
+        let dir = store.create("web").unwrap();
+        let outside = root.0.join("outside");
+        fs::write(&outside, "secret").unwrap();
+        symlink(&outside, root.0.join("web/state.json")).unwrap();
+        assert_eq!(dir.read_state().unwrap_err().errno(), Some(libc::ELOOP));
+        dir.write_state(b"{}").unwrap();
+        assert_eq!(dir.read_state().unwrap().unwrap(), b"{}");
+        store.remove(&dir).unwrap();
+        assert_eq!(fs::read(&outside).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn state_is_replaced_whole() {
+        let (root, store) = Root::new("state");
+        let dir = store.create("web").unwrap();
+        assert_eq!(dir.read_state().unwrap(), None);
+        assert_eq!(dir.read_config().unwrap(), None);
+        dir.write_config(b"{ }").unwrap();
+        dir.write_state(b"first, and longer").unwrap();
+        let old = fs::File::open(root.0.join("web/state.json")).unwrap();
+        dir.write_state(b"second").unwrap();
+        let mut seen = String::new();
+        (&old).read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "first, and longer");
+        assert_eq!(dir.read_state().unwrap().unwrap(), b"second");
+        let dir = store.dir("web").unwrap();
+        assert_eq!(dir.read_config().unwrap().unwrap(), b"{ }");
+        let mut names: Vec<_> = fs::read_dir(root.0.join("web"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["config.json", "state.json"]);
+    }
+
+    #[test]
+    fn removal_takes_directories_and_spares_what_links_point_to() {
+        let (root, store) = Root::new("remove");
+        let dir = store.create("web").unwrap();
+        let inside = root.0.join("web");
+        fs::create_dir_all(inside.join("notify/deep")).unwrap();
+        fs::write(inside.join("notify/deep/file"), "").unwrap();
+        drop(dir.create_gate().unwrap());
+        symlink("..", inside.join("up")).unwrap();
+        store.create("other").unwrap();
+        store.remove(&dir).unwrap();
+        store.remove(&dir).unwrap();
+        assert!(!inside.exists());
+        assert_eq!(store.ids().unwrap(), ["other"]);
+    }
+
+    #[test]
+    fn one_command_at_a_time_changes_a_container() {
+        let (_root, store) = Root::new("lock");
+        let creator = store.create("web").unwrap();
+        let other = store.dir("web").unwrap();
+        assert!(!other.try_lock().unwrap());
+        creator.unlock().unwrap();
+        assert!(other.try_lock().unwrap());
+        assert!(!creator.try_lock().unwrap());
+        drop(other);
+        assert!(creator.try_lock().unwrap());
+    }
+
+    #[test]
+    fn dropping_a_directory_unlocks_it_although_a_child_still_holds_it_open() {
+        let (_root, store) = Root::new("inherited");
+        let creator = store.create("web").unwrap();
+        let inherited = creator.dir.try_clone().unwrap();
+        drop(creator);
+        assert!(store.dir("web").unwrap().try_lock().unwrap());
+        drop(inherited);
+    }
+
+    #[test]
+    fn the_gate_stands_while_somebody_waits_at_it() {
+        let (_root, store) = Root::new("gate");
+        let dir = store.create("web").unwrap();
+        assert!(!dir.has_gate().unwrap());
+        assert_eq!(dir.open_gate().unwrap_err().errno(), Some(libc::ENOENT));
+        let mut waiting = fs::File::from(dir.create_gate().unwrap());
+        assert!(dir.has_gate().unwrap());
+        let mut starter = fs::File::from(dir.open_gate().unwrap().unwrap());
+        starter.write_all(b"0").unwrap();
+        waiting.read_exact(&mut [0]).unwrap();
+        drop((waiting, starter));
+        assert!(dir.open_gate().unwrap().is_none(), "the one who waited is gone");
+        dir.remove_gate().unwrap();
+        assert!(!dir.has_gate().unwrap());
     }
 }

@@ -89,7 +89,7 @@ fn check_fd(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<OwnedFd>
 
 /// Which side of a clone this is.
 pub(crate) enum Side {
-    Parent { pid: rustix::process::Pid, pidfd: OwnedFd },
+    Parent { pid: Pid, pidfd: OwnedFd },
     Child,
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side>
     // SAFETY: args outlives the call, no memory is shared with the child, and this process has one thread.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     let pid = check(ret, || format!("clone3({:#x})", args.flags))?;
-    match i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+    match i32::try_from(pid).ok().and_then(Pid::from_raw) {
         None => Ok(Side::Child),
         // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor that only we know.
         Some(pid) => Ok(Side::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
@@ -126,7 +126,7 @@ pub(crate) fn exit_now(status: i32) -> ! {
 }
 
 /// execveat(2) of an open file. Returns only on failure.
-pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[std::ffi::CString], envp: &[std::ffi::CString]) -> Error {
+pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) -> Error {
     let (argv, envp) = (pointers(argv), pointers(envp));
     // SAFETY: both arrays are NULL-terminated and their strings live until the call returns.
     let ret = unsafe {
@@ -146,7 +146,7 @@ pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[std::ffi::CString], envp: &[
 }
 
 /// The strings of `list` as a NULL-terminated array for exec.
-fn pointers(list: &[std::ffi::CString]) -> Vec<*const libc::c_char> {
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
     list.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
