@@ -4,7 +4,13 @@ mod bundle;
 mod cli;
 mod commands;
 mod error;
+mod hooks;
+mod idmap;
 mod log;
+mod namespaces;
+mod plan;
+mod protocol;
+mod spawn;
 mod spec;
 mod sys;
 
