@@ -31,7 +31,11 @@ fn views(globals: &Globals) -> Result<Vec<View>> {
         // A root that was named has to be there; another one comes with the first container.
         Err(Error::NotExist) if root.origin == Origin::Given => {
             let call = format!("open {}", root.path.display());
-            return Err(sys::Error { call, errno: Errno::NOENT }.into());
+            return Err(sys::Error {
+                call,
+                errno: Errno::NOENT,
+            }
+            .into());
         }
         Err(Error::NotExist) => return Ok(Vec::new()),
         result => result?,

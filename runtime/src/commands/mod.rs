@@ -2,6 +2,7 @@
 
 pub(crate) mod delete;
 mod denial;
+pub(crate) mod features;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod pause;

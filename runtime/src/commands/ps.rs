@@ -11,7 +11,10 @@ use crate::sys::{self, Errno};
 
 pub(crate) fn run(globals: &Globals, args: &PsArgs) -> Result<()> {
     let container = Container::find(&globals.root.path, &args.id)?;
-    let processes = container.cgroup().all_processes().during(|| "unable to get all container pids".into());
+    let processes = container
+        .cgroup()
+        .all_processes()
+        .during(|| "unable to get all container pids".into());
     let processes = explain_denial("ps", processes)?;
     let pids: Vec<i32> = processes.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
     let text = match (args.format, globals.program.manners) {

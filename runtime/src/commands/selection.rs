@@ -10,7 +10,9 @@ use crate::sys::Regex;
 /// crun's `--regex`: acts on each container whose id the POSIX extended regular expression matches somewhere. Goes on
 /// after a failure, and returns the first.
 pub(super) fn each_matching(root: &Path, pattern: &str, act: impl Fn(&str) -> Result<()>) -> Result<()> {
-    matching(root, pattern)?.iter().fold(Ok(()), |first, id| first.and(act(id)))
+    matching(root, pattern)?
+        .iter()
+        .fold(Ok(()), |first, id| first.and(act(id)))
 }
 
 fn matching(root: &Path, pattern: &str) -> Result<Vec<String>> {
