@@ -20,6 +20,10 @@ pub(crate) enum Error {
     #[error("{reason}")]
     Refused { field: String, reason: String },
 
+    /// The bundle has no `config.json`, or the file given in its place is not there.
+    #[error("JSON specification file {0} not found")]
+    NoConfig(String),
+
     #[error("container with given ID already exists")]
     Exists,
     #[error("invalid container ID format")]

@@ -2,26 +2,43 @@
 
 mod affinity;
 mod bitmask;
+mod bundle;
 mod capabilities;
+mod cli;
 mod commands;
 mod container;
+mod enter;
 mod error;
+mod fds;
+mod foreground;
 mod hooks;
 mod host;
+mod host_terminal;
 mod identity;
 mod idmap;
+mod init;
+mod interpreter;
 mod keyring;
+mod launch;
+mod log;
+mod lsm;
 mod mempolicy;
 mod namespaces;
 mod net_devices;
 mod netlink;
+mod oom_score;
+mod parent;
 mod personality;
+mod pid_file;
 mod pidfd_socket;
 mod plan;
+mod proc;
 mod process_id;
+mod program;
 mod protocol;
 mod record;
 mod rlimits;
+mod rootfs;
 mod scheduler;
 mod sealed_exe;
 mod signals;
@@ -30,7 +47,111 @@ mod spec;
 mod start_gate;
 mod store;
 mod sys;
+mod sysctl;
 mod teardown;
 mod timestamp;
+mod tty;
+mod unix_socket;
+mod users;
 
-fn main() {}
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use cli::{Command, Globals, Invocation, Misuse, Reply};
+use error::{During as _, Error, Result};
+use log::Logger;
+
+fn main() -> ExitCode {
+    let invocation = match arguments().and_then(|args| cli::parse(&args)) {
+        Ok(invocation) => invocation,
+        Err(Reply::Text(text)) => return print(&text),
+        Err(Reply::Misuse(misuse)) => return reject(misuse),
+    };
+    let Invocation { globals, command } = invocation;
+    if let Err(error) = open_log(&globals).and_then(|()| globals.root.prepare()) {
+        return fail(&error, 1);
+    }
+    let failure = if matches!(command, Command::Exec(_)) {
+        255
+    } else {
+        1
+    };
+    run(&globals, command).unwrap_or_else(|error| fail(&error, failure))
+}
+
+/// Runs the command; create, run and exec put runc's words before what went wrong, because engines match on them.
+fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Create(args) => {
+            commands::create::run(globals, &args).during(|| "runc create failed".into()).map(done)
+        }
+        Command::Delete(args) => commands::delete::run(globals, &args).map(done),
+        Command::Exec(args) => {
+            commands::exec::run(globals, &args).during(|| "exec failed".into()).map(ExitCode::from)
+        }
+        Command::Features => commands::features::run(globals),
+        Command::Kill(args) => commands::kill::run(globals, &args).map(done),
+        Command::List(args) => commands::list::run(globals, &args).map(done),
+        Command::Pause(args) => commands::pause::run(globals, &args).map(done),
+        Command::Ps(args) => commands::ps::run(globals, &args).map(done),
+        Command::Resume(args) => commands::resume::run(globals, &args).map(done),
+        Command::Run(args) => {
+            commands::run::run(globals, &args).during(|| "runc run failed".into()).map(ExitCode::from)
+        }
+        Command::Spec(args) => commands::spec::run(globals, &args),
+        Command::Start(args) => commands::start::run(globals, &args).map(done),
+        Command::State(args) => commands::state::run(globals, &args).map(done),
+    }
+}
+
+fn arguments() -> Result<Vec<String>, Reply> {
+    let decode = |arg: std::ffi::OsString| {
+        arg.into_string().map_err(|arg| {
+            let error = Error::Usage(format!("argument {} is not UTF-8", arg.display()));
+            Reply::Misuse(Misuse {
+                error,
+                usage: String::new(),
+                code: 1,
+                globals: None,
+            })
+        })
+    };
+    std::env::args_os().map(decode).collect()
+}
+
+fn open_log(globals: &Globals) -> Result<()> {
+    log::set(Logger {
+        sink: globals.log.open()?,
+        format: globals.log_format,
+        level: globals.log_level,
+    });
+    Ok(())
+}
+
+/// Writes to stdout. A reader that has gone away is no failure of ours.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn reject(misuse: Misuse) -> ExitCode {
+    print(&misuse.usage);
+    // A log that cannot be opened must not hide what is wrong with the command line.
+    if let Some(Err(error)) = misuse.globals.as_ref().map(open_log) {
+        fail(&error, misuse.code);
+    }
+    fail(&misuse.error, misuse.code)
+}
+
+/// The one error line. A caller that reads only stderr gets the text too.
+fn fail(error: &Error, code: u8) -> ExitCode {
+    log::error(error);
+    if !log::is_stderr() {
+        // Stderr is the last resort: nothing is left to report its failure to.
+        let _ = writeln!(io::stderr(), "{}", error.line());
+    }
+    ExitCode::from(code)
+}

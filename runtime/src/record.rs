@@ -1,15 +1,16 @@
 //! What `state.json` says, in the shape that runc gives it, so that what reads runc's reads ours and the other way
-//! round: keys, nesting and the mix of letter cases are runc's. Read are only the keys below; `null` is as good as
+//! round: keys, nesting and the mix of letter cases are runc's. Only the keys below are read; `null` is as good as
 //! absent, as Go writes it for an empty list.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::process_id::ProcessId;
+use crate::spec;
 
 const BUNDLE_LABEL: &str = "bundle=";
 
@@ -30,13 +31,13 @@ pub(crate) struct Record {
     pub(crate) rootless: bool,
     /// Directory by controller name, the version 2 one under `""`. Deleting the container kills what is in them, so
     /// they are recorded only once they were made for it or found empty.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default)]
     pub(crate) cgroup_paths: BTreeMap<String, PathBuf>,
     /// `/proc/PID/ns/...` by `NEW...` name.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default)]
     pub(crate) namespace_paths: BTreeMap<String, PathBuf>,
     /// What descriptors 0, 1 and 2 of the first process were open on.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default)]
     pub(crate) external_descriptors: Vec<String>,
 }
 
@@ -44,16 +45,19 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) rootfs: PathBuf,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default)]
     pub(crate) namespaces: Vec<Namespace>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default)]
     pub(crate) cgroups: Cgroups,
     /// `ociVersion` of the configuration.
     #[serde(default)]
     pub(crate) version: String,
     /// `bundle=/path`, then each annotation as `key=value`.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default)]
     pub(crate) labels: Vec<String>,
+    /// Read only: we keep the whole configuration beside the record, runc keeps the hooks here.
+    #[serde(default, rename = "Hooks", skip_serializing)]
+    hooks: spec::Hooks,
     /// The caller was not root.
     #[serde(default)]
     pub(crate) rootless_euid: bool,
@@ -90,7 +94,7 @@ pub(crate) struct Cgroups {
 
 impl Record {
     pub(crate) fn from_json(id: &str, json: &[u8]) -> Result<Self> {
-        serde_json::from_slice(json).map_err(|source| Error::Json {
+        spec::parse(json).map_err(|source| Error::Json {
             what: format!("read state.json of container {id}"),
             source,
         })
@@ -136,13 +140,25 @@ impl Record {
         Path::new(path.unwrap_or_default())
     }
 
-    pub(crate) fn annotations(&self) -> BTreeMap<&str, &str> {
-        let others = self
-            .config
-            .labels
-            .iter()
-            .filter(|label| !label.starts_with(BUNDLE_LABEL));
-        others.filter_map(|label| label.split_once('=')).collect()
+    pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
+        let labels = self.config.labels.iter();
+        let others = labels.filter(|label| !label.starts_with(BUNDLE_LABEL));
+        let pairs = others.filter_map(|label| label.split_once('='));
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    /// The hooks that runc recorded, with the timeouts of poststop in seconds: runc writes nanoseconds.
+    pub(crate) fn hooks_of_runc(&self) -> spec::Hooks {
+        const SECOND: i64 = 1_000_000_000;
+        let mut hooks = self.config.hooks.clone();
+        for hook in &mut hooks.poststop {
+            hook.timeout = hook
+                .timeout
+                .map(|nanos| nanos / SECOND + i64::from(nanos % SECOND > 0));
+        }
+        hooks
     }
 }
 
@@ -157,12 +173,6 @@ pub(crate) fn labels<'a>(
     std::iter::once(format!("{BUNDLE_LABEL}{bundle}"))
         .chain(annotations)
         .collect()
-}
-
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -189,7 +199,10 @@ mod tests {
         let init = record.init().unwrap();
         assert_eq!((init.pid.as_raw_nonzero().get(), init.start), (4711, 62317));
         assert_eq!(record.bundle(), Path::new("/b"));
-        assert_eq!(record.annotations(), BTreeMap::from([("a.key", "x=y")]));
+        assert_eq!(
+            record.annotations(),
+            BTreeMap::from([("a.key".into(), "x=y".into())])
+        );
         assert_eq!(record.cgroup_paths["pids"], Path::new("/sys/fs/cgroup/pids/web"));
         assert!(record.has_own_pid_namespace());
     }
@@ -223,6 +236,22 @@ mod tests {
             value["config"]["namespaces"][0],
             serde_json::json!({"type": "NEWPID", "path": ""})
         );
+    }
+
+    #[test]
+    fn the_hooks_of_runc_have_timeouts_in_seconds() {
+        let json = OF_RUNC.replace(
+            r#""no_new_keyring""#,
+            r#""Hooks":{"prestart":null,"poststop":[{"path":"/h","args":["h","x"],"env":null,"dir":"","timeout":1500000000},
+               {"path":"/i","args":null,"env":null,"dir":"","timeout":null}]},"no_new_keyring""#,
+        );
+        let hooks = Record::from_json("web", json.as_bytes()).unwrap().hooks_of_runc();
+        let poststop: Vec<_> = hooks
+            .poststop
+            .iter()
+            .map(|hook| (hook.path.as_str(), hook.timeout))
+            .collect();
+        assert_eq!(poststop, [("/h", Some(2)), ("/i", None)]);
     }
 
     #[test]

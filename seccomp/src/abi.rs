@@ -6,7 +6,7 @@
 use crate::syscalls::NATIVE;
 
 /// Set in the number of every x32 call, `__X32_SYSCALL_BIT` of asm/unistd.h.
-pub(crate) const X32_BIT: u32 = 0x4000_0000;
+pub const X32_BIT: u32 = 0x4000_0000;
 
 /// One column of the syscall table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,7 @@ pub enum Abi {
     Loongarch64,
 }
 
-use Abi::{
-    Aarch64, Arm, Loongarch64, Mipsel, Mipsel64, Mipsel64N32, Ppc64Le, Riscv64, X32, X86, X86_64,
-};
+use Abi::{Aarch64, Arm, Loongarch64, Mipsel, Mipsel64, Mipsel64N32, Ppc64Le, Riscv64, X32, X86, X86_64};
 
 /// Whether an argument is compared as 64 bits or by its lower half only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +46,17 @@ pub(crate) enum Named {
 impl Abi {
     /// Every ABI, in the order of the columns of the syscall table.
     pub const ALL: [Abi; 11] = [
-        X86_64, X86, X32, Aarch64, Arm, Mipsel, Mipsel64, Mipsel64N32, Ppc64Le, Riscv64, Loongarch64,
+        X86_64,
+        X86,
+        X32,
+        Aarch64,
+        Arm,
+        Mipsel,
+        Mipsel64,
+        Mipsel64N32,
+        Ppc64Le,
+        Riscv64,
+        Loongarch64,
     ];
 
     /// The ABI of this build.
@@ -58,9 +66,17 @@ impl Abi {
 
     pub(crate) fn named(name: &str) -> Named {
         match name {
-            "SCMP_ARCH_MIPS" | "SCMP_ARCH_MIPS64" | "SCMP_ARCH_MIPS64N32" | "SCMP_ARCH_PPC" | "SCMP_ARCH_PPC64"
-            | "SCMP_ARCH_S390" | "SCMP_ARCH_S390X" => Named::OtherByteOrder,
-            _ => Self::ALL.into_iter().find(|abi| abi.name() == name).map_or(Named::Unknown, Named::Known),
+            "SCMP_ARCH_MIPS"
+            | "SCMP_ARCH_MIPS64"
+            | "SCMP_ARCH_MIPS64N32"
+            | "SCMP_ARCH_PPC"
+            | "SCMP_ARCH_PPC64"
+            | "SCMP_ARCH_S390"
+            | "SCMP_ARCH_S390X" => Named::OtherByteOrder,
+            _ => Self::ALL
+                .into_iter()
+                .find(|abi| abi.name() == name)
+                .map_or(Named::Unknown, Named::Known),
         }
     }
 
@@ -83,20 +99,17 @@ impl Abi {
 
     /// `seccomp_data.arch` of its calls: `AUDIT_ARCH_*` of linux/audit.h.
     pub const fn token(self) -> u32 {
-        const BITS64: u32 = 0x8000_0000;
-        const LITTLE: u32 = 0x4000_0000;
-        const N32: u32 = 0x2000_0000;
         match self {
-            X86_64 | X32 => 62 | BITS64 | LITTLE,
-            X86 => 3 | LITTLE,
-            Aarch64 => 183 | BITS64 | LITTLE,
-            Arm => 40 | LITTLE,
-            Mipsel => 8 | LITTLE,
-            Mipsel64 => 8 | BITS64 | LITTLE,
-            Mipsel64N32 => 8 | BITS64 | LITTLE | N32,
-            Ppc64Le => 21 | BITS64 | LITTLE,
-            Riscv64 => 243 | BITS64 | LITTLE,
-            Loongarch64 => 258 | BITS64 | LITTLE,
+            X86_64 | X32 => 0xc000_003e,
+            X86 => 0x4000_0003,
+            Aarch64 => 0xc000_00b7,
+            Arm => 0x4000_0028,
+            Mipsel => 0x4000_0008,
+            Mipsel64 => 0xc000_0008,
+            Mipsel64N32 => 0xe000_0008,
+            Ppc64Le => 0xc000_0015,
+            Riscv64 => 0xc000_00f3,
+            Loongarch64 => 0xc000_0102,
         }
     }
 
@@ -131,13 +144,17 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_the_kernels() {
-        assert_eq!(X86_64.token(), 0xC000_003E);
-        assert_eq!(X86.token(), 0x4000_0003);
-        assert_eq!(Aarch64.token(), 0xC000_00B7);
-        assert_eq!(Arm.token(), 0x4000_0028);
-        assert_eq!(Mipsel64N32.token(), 0xE000_0008);
-        assert_eq!(Riscv64.token(), 0xC000_00F3);
+    fn tokens_are_machine_numbers_with_the_flags_of_64_bits_and_little_endian() {
+        // EM_* of elf.h, __AUDIT_ARCH_64BIT, __AUDIT_ARCH_LE and __AUDIT_ARCH_CONVENTION_MIPS64_N32 of linux/audit.h.
+        let token = |machine: u32, bits64: bool| machine | 0x4000_0000 | if bits64 { 0x8000_0000 } else { 0 };
+        assert_eq!(X86_64.token(), token(62, true));
+        assert_eq!(X86.token(), token(3, false));
+        assert_eq!(Aarch64.token(), token(183, true));
+        assert_eq!(Arm.token(), token(40, false));
+        assert_eq!(Mipsel64N32.token(), token(8, true) | 0x2000_0000);
+        assert_eq!(Ppc64Le.token(), token(21, true));
+        assert_eq!(Riscv64.token(), token(243, true));
+        assert_eq!(Loongarch64.token(), token(258, true));
     }
 
     #[test]

@@ -2,32 +2,33 @@
 
 use std::path::Path;
 
-use super::selection::Selection;
+use super::selection::each_matching;
+use crate::cli::{DeleteArgs, Globals};
 use crate::container::{Container, Status};
 use crate::error::{Error, Result};
 use crate::store::{StateDir, Store};
 use crate::teardown;
 
-pub(crate) struct Args<'a> {
-    /// An id, or an expression.
-    pub(crate) name: &'a str,
-    pub(crate) selection: Selection,
-    /// Kills what runs; a container that does not exist is no error then.
-    pub(crate) force: bool,
+pub(crate) fn run(globals: &Globals, args: &DeleteArgs) -> Result<()> {
+    let root = &globals.root.path;
+    if args.regex {
+        each_matching(root, &args.id, |id| delete(root, id, args))
+    } else {
+        delete(root, &args.id, args)
+    }
 }
 
-pub(crate) fn run(root: &Path, args: &Args<'_>) -> Result<()> {
-    args.selection
-        .each(root, args.name, |id| match delete(root, id, args.force) {
-            Err(Error::NotExist) if args.force => Ok(()),
-            result => result,
-        })
+fn delete(root: &Path, id: &str, args: &DeleteArgs) -> Result<()> {
+    match find_and_delete(root, id, args) {
+        Err(Error::NotExist) if args.force => Ok(()),
+        result => result,
+    }
 }
 
-fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
+fn find_and_delete(root: &Path, id: &str, args: &DeleteArgs) -> Result<()> {
     let store = Store::open(root)?;
     let dir = store.dir(id)?;
-    if force {
+    if args.force {
         // A command that hangs, say in a hook, keeps the lock: it must not keep the container too.
         dir.try_lock()?;
     } else {
@@ -38,7 +39,7 @@ fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
     }
     let container = Container::load(dir)?;
     match container.status()? {
-        _ if force => teardown::kill_and_wait(&container)?,
+        _ if args.force => teardown::kill_and_wait(&container)?,
         Status::Stopped => {}
         Status::Created => teardown::kill_and_wait(&container)?,
         status => {

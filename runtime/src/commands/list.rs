@@ -6,50 +6,44 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::view::{Dialect, Format, View, owner, to_indented_json};
+use super::view::{View, owner, to_indented_json};
+use crate::cli::{Globals, ListArgs, ListFormat, Manners, Origin};
 use crate::container::{Container, Status};
 use crate::error::{During as _, Error, Result};
 use crate::store::Store;
 use crate::sys::{self, Errno};
 
-pub(crate) struct Args<'a> {
-    pub(crate) format: &'a str,
-    pub(crate) quiet: bool,
-    /// Whether the root was named on the command line: then it has to be there.
-    pub(crate) root_is_given: bool,
-}
-
-pub(crate) fn run(root: &Path, args: &Args<'_>, dialect: Dialect) -> Result<()> {
-    let views = views(root, args.root_is_given, dialect)?;
-    let text = if args.quiet {
-        views.iter().map(|view| format!("{}\n", view.id)).collect()
-    } else {
-        match (Format::parse(args.format)?, dialect) {
-            (Format::Table, Dialect::Runc) => to_table(&views),
-            (Format::Json, Dialect::Runc) => to_json(&views)?,
-            (Format::Table, Dialect::Crun) => to_crun_table(&views),
-            (Format::Json, Dialect::Crun) => to_crun_json(&views)?,
-        }
+pub(crate) fn run(globals: &Globals, args: &ListArgs) -> Result<()> {
+    let views = views(globals)?;
+    let text = match (args.quiet, args.format, globals.program.manners) {
+        (true, ..) => views.iter().map(|view| format!("{}\n", view.id)).collect(),
+        (false, ListFormat::Table, Manners::Crun) => to_crun_table(&views),
+        (false, ListFormat::Json, Manners::Crun) => to_crun_json(&views)?,
+        (false, ListFormat::Table, Manners::Knarr | Manners::Runc) => to_table(&views),
+        (false, ListFormat::Json, Manners::Knarr | Manners::Runc) => to_json(&views)?,
     };
     Ok(sys::print(text.as_bytes())?)
 }
 
-fn views(root: &Path, root_is_given: bool, dialect: Dialect) -> Result<Vec<View>> {
-    let store = match Store::open(root) {
-        Err(Error::NotExist) if !root_is_given => return Ok(Vec::new()),
-        Err(Error::NotExist) => {
+fn views(globals: &Globals) -> Result<Vec<View>> {
+    let root = &globals.root;
+    let store = match Store::open(&root.path) {
+        // A root that was named has to be there; another one comes with the first container.
+        Err(Error::NotExist) if root.origin == Origin::Given => {
+            let call = format!("open {}", root.path.display());
             return Err(sys::Error {
-                call: format!("open {}", root.display()),
+                call,
                 errno: Errno::NOENT,
             }
             .into());
         }
+        Err(Error::NotExist) => return Ok(Vec::new()),
         result => result?,
     };
     let mut views = Vec::new();
     for id in store.ids()? {
         // Below its root crun keeps directories of its own under such names.
-        if dialect == Dialect::Crun && id.starts_with('.') {
+        if globals.program.manners == Manners::Crun && id.starts_with('.') {
             continue;
         }
         match view(&store, &id) {

@@ -1,34 +1,27 @@
 //! `knarr ps`: the processes of a container, alone or as the host's ps(1) describes them.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::process::{Command, Output};
 
-use super::view::{Dialect, Format};
+use super::denial::explain_denial;
+use crate::cli::{Globals, ListFormat, Manners, PsArgs};
 use crate::container::Container;
 use crate::error::{During as _, Error, Result};
 use crate::sys::{self, Errno};
 
-pub(crate) struct Args<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) format: &'a str,
-    /// For ps(1); none means `-ef`.
-    pub(crate) ps_options: &'a [OsString],
-}
-
-pub(crate) fn run(root: &Path, args: &Args<'_>, dialect: Dialect) -> Result<()> {
-    let container = Container::find(root, args.id)?;
+pub(crate) fn run(globals: &Globals, args: &PsArgs) -> Result<()> {
+    let container = Container::find(&globals.root.path, &args.id)?;
     let processes = container
         .cgroup()
         .all_processes()
-        .during(|| "unable to get all container pids".into())?;
+        .during(|| "unable to get all container pids".into());
+    let processes = explain_denial("ps", processes)?;
     let pids: Vec<i32> = processes.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
-    let text = match (Format::parse(args.format)?, dialect) {
-        (Format::Json, Dialect::Runc) => to_json(&pids),
-        (Format::Json, Dialect::Crun) => to_crun_json(&pids),
-        (Format::Table, Dialect::Runc) => select_lines(&host_ps(args.ps_options)?, &pids)?,
-        (Format::Table, Dialect::Crun) => to_crun_table(&pids),
+    let text = match (args.format, globals.program.manners) {
+        (ListFormat::Json, Manners::Crun) => to_crun_json(&pids),
+        (ListFormat::Table, Manners::Crun) => to_crun_table(&pids),
+        (ListFormat::Json, Manners::Knarr | Manners::Runc) => to_json(&pids),
+        (ListFormat::Table, Manners::Knarr | Manners::Runc) => select_lines(&host_ps(&args.options)?, &pids)?,
     };
     Ok(sys::print(text.as_bytes())?)
 }
@@ -63,7 +56,7 @@ fn to_crun_table(pids: &[i32]) -> String {
     })
 }
 
-fn host_ps(options: &[OsString]) -> Result<String> {
+fn host_ps(options: &[String]) -> Result<String> {
     let mut ps = Command::new("ps");
     if options.is_empty() {
         ps.arg("-ef");

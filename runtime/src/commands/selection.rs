@@ -1,4 +1,4 @@
-//! The containers that a command on one or several acts on.
+//! The containers that a command on several acts on.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -7,25 +7,12 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::sys::Regex;
 
-/// How a command names its containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// By id.
-    One,
-    /// crun's `--regex`: all whose id matches a POSIX extended regular expression somewhere.
-    Matching,
-}
-
-impl Selection {
-    /// Acts on each container, goes on after a failure, and returns the first.
-    pub(crate) fn each(self, root: &Path, name: &str, act: impl Fn(&str) -> Result<()>) -> Result<()> {
-        match self {
-            Self::One => act(name),
-            Self::Matching => matching(root, name)?
-                .iter()
-                .fold(Ok(()), |first, id| first.and(act(id))),
-        }
-    }
+/// crun's `--regex`: acts on each container whose id the POSIX extended regular expression matches somewhere. Goes on
+/// after a failure, and returns the first.
+pub(super) fn each_matching(root: &Path, pattern: &str, act: impl Fn(&str) -> Result<()>) -> Result<()> {
+    matching(root, pattern)?
+        .iter()
+        .fold(Ok(()), |first, id| first.and(act(id)))
 }
 
 fn matching(root: &Path, pattern: &str) -> Result<Vec<String>> {

@@ -10,30 +10,6 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 use crate::container::{Container, Status};
 use crate::error::{Error, Result};
 
-/// Whose output is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    Runc,
-    Crun,
-}
-
-/// How `list` and `ps` print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Table,
-    Json,
-}
-
-impl Format {
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        match text {
-            "table" => Ok(Self::Table),
-            "json" => Ok(Self::Json),
-            _ => Err(Error::Usage("invalid format option".into())),
-        }
-    }
-}
-
 /// A container as runc describes it; the order of the fields is the order in the output.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,7 +32,6 @@ impl View {
     pub(crate) fn of(container: &Container, owner: String) -> Result<Self> {
         let record = &container.record;
         let status = container.status()?;
-        let annotations = record.annotations();
         Ok(Self {
             oci_version: record.config.version.clone(),
             id: record.id.clone(),
@@ -69,10 +44,7 @@ impl View {
             bundle: record.bundle().to_owned(),
             rootfs: record.config.rootfs.clone(),
             created: record.created.clone(),
-            annotations: annotations
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            annotations: record.annotations(),
             owner,
         })
     }
@@ -134,12 +106,5 @@ mod tests {
         for (uid, name) in [(0, "root"), (1000, "app"), (7, "#7")] {
             assert_eq!(user_name(passwd, uid), name);
         }
-    }
-
-    #[test]
-    fn only_two_formats_exist() {
-        assert_eq!(Format::parse("table").unwrap(), Format::Table);
-        assert_eq!(Format::parse("json").unwrap(), Format::Json);
-        assert_eq!(Format::parse("JSON").unwrap_err().line(), "invalid format option");
     }
 }

@@ -47,6 +47,47 @@ impl Syscall {
     }
 }
 
+/// The call that carries `name` on ABIs that multiplex, and the first argument it does so with: the `SYS_*` of
+/// linux/net.h for socketcall(2), the codes of linux/ipc.h for ipc(2).
+pub(crate) fn multiplexed(name: &str) -> Option<(Syscall, u32)> {
+    let (carrier, selector) = match name {
+        "socket" => ("socketcall", 1),
+        "bind" => ("socketcall", 2),
+        "connect" => ("socketcall", 3),
+        "listen" => ("socketcall", 4),
+        "accept" => ("socketcall", 5),
+        "getsockname" => ("socketcall", 6),
+        "getpeername" => ("socketcall", 7),
+        "socketpair" => ("socketcall", 8),
+        "send" => ("socketcall", 9),
+        "recv" => ("socketcall", 10),
+        "sendto" => ("socketcall", 11),
+        "recvfrom" => ("socketcall", 12),
+        "shutdown" => ("socketcall", 13),
+        "setsockopt" => ("socketcall", 14),
+        "getsockopt" => ("socketcall", 15),
+        "sendmsg" => ("socketcall", 16),
+        "recvmsg" => ("socketcall", 17),
+        "accept4" => ("socketcall", 18),
+        "recvmmsg" => ("socketcall", 19),
+        "sendmmsg" => ("socketcall", 20),
+        "semop" => ("ipc", 1),
+        "semget" => ("ipc", 2),
+        "semctl" => ("ipc", 3),
+        "semtimedop" => ("ipc", 4),
+        "msgsnd" => ("ipc", 11),
+        "msgrcv" => ("ipc", 12),
+        "msgget" => ("ipc", 13),
+        "msgctl" => ("ipc", 14),
+        "shmat" => ("ipc", 21),
+        "shmdt" => ("ipc", 22),
+        "shmget" => ("ipc", 23),
+        "shmctl" => ("ipc", 24),
+        _ => return None,
+    };
+    Some((Syscall::named(carrier)?, selector))
+}
+
 /// The number of a call on an ABI, as in `seccomp_data.nr`.
 pub fn number(name: &str, abi: Abi) -> Option<u32> {
     Syscall::named(name)?.number(abi)
@@ -59,7 +100,10 @@ pub fn name(number: u32, abi: Abi) -> Option<&'static str> {
 
 /// Every call of an ABI by name, with its number.
 pub fn all(abi: Abi) -> impl Iterator<Item = (&'static str, u32)> {
-    TABLE.iter().map(move |(name, row)| (*name, row[abi.column()])).filter(|(_, nr)| *nr != X)
+    TABLE
+        .iter()
+        .map(move |(name, row)| (*name, row[abi.column()]))
+        .filter(|(_, nr)| *nr != X)
 }
 
 const SLOTS: usize = 2048;
@@ -76,7 +120,10 @@ const fn build_index() -> [u16; SLOTS] {
             slot = (slot + 1) & (SLOTS - 1);
         }
         row += 1;
-        #[expect(clippy::cast_possible_truncation, reason = "the table has fewer rows than slots")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the table has fewer rows than slots"
+        )]
         {
             index[slot] = row as u16;
         }
