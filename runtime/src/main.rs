@@ -5,12 +5,15 @@ mod bitmask;
 mod capabilities;
 mod commands;
 mod error;
+mod fds;
 mod identity;
+mod interpreter;
 mod keyring;
 mod mempolicy;
 mod personality;
 mod pidfd_socket;
 mod plan;
+mod program;
 mod rlimits;
 mod scheduler;
 mod spec;
@@ -18,5 +21,6 @@ mod sys;
 mod sysctl;
 mod tty;
 mod unix_socket;
+mod users;
 
 fn main() {}
