@@ -246,5 +246,4 @@ fn c_string(text: &str, field: &str) -> Result<CString> {
 }
 
 #[cfg(test)]
-#[path = "process_tests.rs"]
 mod tests;
