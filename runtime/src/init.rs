@@ -3,28 +3,27 @@
 //! The order is a contract with the kernel and with users of runc; each line that depends on another says why. The
 //! messages to the parent are drawn in `protocol`.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::Mode;
 
-use crate::error::{During, Result};
+use crate::error::Result;
+use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
-use crate::idmap::Caller;
 use crate::keyring::{self, Searchable};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Terminal;
-use crate::proc::Proc;
+use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order};
-use crate::rootfs::{self, Root, Sources};
+use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{fds, launch, log, lsm, net_devices, start_gate, sysctl};
+use crate::{launch, log, net_devices, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -32,16 +31,13 @@ pub(crate) struct Scene<'a> {
     pub(crate) bundle: &'a Path,
     pub(crate) spec: &'a Spec,
     pub(crate) plan: &'a Plan,
-    pub(crate) caller: Caller,
-    /// Directory by controller, for cgroup mounts.
-    pub(crate) cgroup_paths: &'a BTreeMap<String, PathBuf>,
+    pub(crate) cgroup: CgroupView<'a>,
     pub(crate) sources: Sources,
     pub(crate) net_devices: &'a [net_devices::Found],
     pub(crate) start: Start,
     /// `--console-socket`, connected.
     pub(crate) console: Option<OwnedFd>,
-    /// Number of descriptors from 3 on that the program keeps.
-    pub(crate) preserved: u32,
+    pub(crate) passed: Passed,
 }
 
 /// What lets the program run.
@@ -54,7 +50,8 @@ pub(crate) enum Start {
 
 /// The whole list. Returns only an error.
 pub(crate) fn run(scene: Scene<'_>, end: &InitEnd) -> Result<Infallible> {
-    let plan = scene.plan;
+    let Scene { plan, console, passed, start, .. } = &scene;
+    let process = &plan.process;
     // Nobody's but the parent's.
     launch::begin()?;
     if plan.namespaces.has(Kind::User) {
@@ -66,11 +63,8 @@ pub(crate) fn run(scene: Scene<'_>, end: &InitEnd) -> Result<Infallible> {
     }
 
     // The file system. The parent moves us into our cgroup meanwhile.
-    let proc = Proc::open()?;
-    let root = rootfs::build(&plan.rootfs, scene.sources, scene.cgroup_paths, || {
-        end.await_order(Order::Joined)?;
-        unshare_cgroup(plan)
-    })?;
+    let proc = Proc::open(proc_scope(plan))?;
+    let mut root = build(&scene, end)?;
     net_devices::configure(&plan.net_devices, scene.net_devices)?;
 
     // Hooks that may still change it, from outside and from inside.
@@ -78,39 +72,89 @@ pub(crate) fn run(scene: Scene<'_>, end: &InitEnd) -> Result<Infallible> {
         end.built()?;
         end.await_order(Order::HooksDone)?;
     }
-    run_hooks(&scene.hook(Stage::CreateContainer), Environment::Empty)?;
-    rootfs::enter(&root, &plan.rootfs)?;
+    create_container_hooks(&scene, &root)?;
+    rootfs::enter_root(&root, &plan.rootfs)?;
     fds::reopen_null()?;
-    rootfs::make_cwd(&root, &plan.process.cwd)?;
+    rootfs::make_cwd(&root, &process.cwd.to_string_lossy())?;
 
     // A terminal in the container's own devpts.
-    open_terminal(plan, scene.console.as_ref(), end)?;
+    open_terminal(plan, console.as_ref(), end)?;
 
     // What must come after everything has been made.
     rootfs::finalize(&root, &plan.rootfs)?;
-    rustix::process::umask(Mode::from_raw_mode(plan.process.umask));
+    rustix::process::umask(Mode::from_raw_mode(process.umask));
     set_names(plan)?;
-    if let Some(profile) = &plan.process.apparmor {
-        lsm::set_apparmor(&proc, profile)?;
-    }
     plan.sysctls.iter().try_for_each(|sysctl| sysctl::write(&proc, sysctl))?;
-    rootfs::restrict(&root, &plan.rootfs)?;
-    launch::set_attributes(&plan.process)?;
+    rootfs::restrict(&mut root, &plan.rootfs)?;
+    launch::set_labels(process, &proc)?;
+    launch::set_attributes(process, cpus(scene.spec))?;
 
     // The parent sets limits from outside now, so that they do not hit the steps above.
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let prepared = launch::take_identity(&plan.process, &proc, scene.caller)?;
-    drop((proc, root));
+    let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
+    let prepared = launch::take_identity(process, setgroups, *passed)?;
     launch::outlive_parent()?;
     end.found()?;
 
-    match &scene.start {
-        Start::Gate(gate) => start_gate::wait(gate.as_fd())?,
-        Start::Channel => end.await_order(Order::Start)?,
+    // Nothing of the host stays open while we wait, perhaps for days.
+    match start {
+        Start::Gate(gate) => {
+            fds::close_from(passed.first_private(), Some(gate.as_raw_fd().unsigned_abs()))?;
+            start_gate::wait(gate.as_fd())?;
+        }
+        Start::Channel => {
+            fds::close_from(passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
+            end.await_order(Order::Start)?;
+        }
     }
-    run_hooks(&scene.hook(Stage::StartContainer), Environment::Process(prepared.environment()))?;
-    launch::execute(&plan.process, &prepared)
+    scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
+    launch::execute(process, &prepared)
+}
+
+fn build(scene: &Scene<'_>, end: &InitEnd) -> Result<Root> {
+    let plan = scene.plan;
+    let mut enter_cgroup = || {
+        end.await_order(Order::Joined)?;
+        unshare_cgroup(plan)
+    };
+    let mut around = Surroundings { cgroup: &scene.cgroup, enter_cgroup: &mut enter_cgroup };
+    rootfs::build(&plan.rootfs, &scene.sources, &mut around)
+}
+
+/// Seen from inside, with the host's paths still there; the working directory is the root to be.
+fn create_container_hooks(scene: &Scene<'_>, root: &Root) -> Result<()> {
+    if scene.plan.hooks.of(Stage::CreateContainer).is_empty() {
+        return Ok(());
+    }
+    rustix::process::fchdir(root.fd()).named(|| "fchdir(rootfs)".into())?;
+    scene.run_hooks(Stage::CreateContainer, "creating", Environment::Empty)
+}
+
+impl Scene<'_> {
+    /// Hooks of the container's namespaces know its process by the number it has there.
+    fn run_hooks(&self, stage: Stage, status: &str, environment: Environment<'_>) -> Result<()> {
+        let state = hooks::State {
+            oci_version: &self.spec.oci_version,
+            id: self.id,
+            status,
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            bundle: &self.bundle.to_string_lossy(),
+            annotations: &self.spec.annotations,
+        };
+        hooks::run(stage, self.plan.hooks.of(stage), &state, environment)
+    }
+}
+
+/// Sysctls need the whole of procfs, the rest only processes.
+fn proc_scope(plan: &Plan) -> Scope {
+    if plan.sysctls.is_empty() { Scope::Processes } else { Scope::Everything }
+}
+
+/// For the hint when a scheduling policy does not go together with a cpuset.
+fn cpus(spec: &Spec) -> &str {
+    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    resources.and_then(|resources| resources.cpu.as_ref()).map_or("", |cpu| cpu.cpus.as_str())
 }
 
 fn join_keyring(plan: &Plan) -> Result<()> {
@@ -149,9 +193,5 @@ fn open_terminal(plan: &Plan, console: Option<&OwnedFd>, end: &InitEnd) -> Resul
         terminal.resize(size)?;
     }
     terminal.bind_console()?;
-    match console {
-        Some(socket) => terminal.send_master(socket.as_fd())?,
-        None => end.terminal(terminal.master())?,
-    }
-    terminal.become_stdio()
+    launch::hand_over(terminal, console, end)
 }

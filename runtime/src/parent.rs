@@ -4,6 +4,7 @@
 //! `protocol`) while cgroups are joined and limits set, which init does not wait for until it must. What exists is on
 //! record before it exists, so that `delete` can remove it whenever this process is killed.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,21 +12,24 @@ use knarr_cgroups::{Already, Cgroup, Driver, Request};
 
 use crate::bundle::Bundle;
 use crate::cli::{CgroupManager, CreateArgs, Globals};
-use crate::container::{Container, Status};
+use crate::container::Container;
 use crate::error::{During, Error, Result};
 use crate::hooks::{self, Environment};
 use crate::host::Host;
+use crate::idmap::Caller;
 use crate::init::{self, Scene, Start};
 use crate::plan::hooks::Stage;
 use crate::plan::mounts::Pivot;
 use crate::plan::{Given, Plan};
 use crate::process_id::ProcessId;
 use crate::protocol::{Order, ParentEnd, Report};
-use crate::record::{Record, new_record};
-use crate::rootfs::{self, Sources};
+use crate::plan::namespaces::Kind;
+use crate::record::{self, Record};
+use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::{fds, log, net_devices, oom, pidfd_socket, rlimits, teardown, tty};
+use crate::fds::{ListenVariables, Passed};
+use crate::{host_terminal, log, net_devices, oom_score, pid_file, pidfd_socket, rlimits, timestamp};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +53,7 @@ impl Design {
         // Hooks run in the bundle, and so do relative paths of the configuration.
         std::env::set_current_dir(&bundle.dir)
             .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
-        let host = Host::probe(globals)?;
+        let host = Host::probe()?;
         let rootfs = find_rootfs(&bundle)?;
         let plan = Plan::new(
             &bundle.spec,
@@ -95,13 +99,14 @@ pub(crate) struct Made {
 /// Makes a container from its design. On failure nothing is left of it.
 pub(crate) fn make(globals: &Globals, args: &CreateArgs, design: &Design, purpose: Purpose) -> Result<Made> {
     let outside = Outside {
-        console: args.console_socket.as_deref().map(tty::connect_console).transpose()?,
+        console: args.console_socket.as_deref().map(host_terminal::connect).transpose()?,
         pidfd_socket: args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?,
-        preserved: fds::preserved(args.preserve_fds)?,
+        passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
     };
-    let store = Store::open_or_make(globals.root.path())?;
+    let net_devices = net_devices::inspect(&design.plan.net_devices)?;
+    let store = Store::open_or_make(&globals.root.path)?;
     let dir = store.create(&args.id)?;
-    let making = Making { globals, args, design, store, dir, cgroup: None, child: None };
+    let making = Making { globals, args, design, net_devices, store, dir, cgroup: None, child: None };
     making.run(purpose, outside)
 }
 
@@ -109,8 +114,7 @@ pub(crate) fn make(globals: &Globals, args: &CreateArgs, design: &Design, purpos
 struct Outside {
     console: Option<OwnedFd>,
     pidfd_socket: Option<OwnedFd>,
-    /// Number of descriptors from 3 on that the program keeps.
-    preserved: u32,
+    passed: Passed,
 }
 
 /// A container half made: what exists so far.
@@ -118,6 +122,7 @@ struct Making<'a> {
     globals: &'a Globals,
     args: &'a CreateArgs,
     design: &'a Design,
+    net_devices: Vec<net_devices::Found>,
     store: Store,
     dir: StateDir,
     cgroup: Option<Cgroup>,
@@ -144,7 +149,7 @@ impl Making<'_> {
         self.dir.write_state(&record.to_json()?)?;
         self.create_cgroup()?;
 
-        let end = self.spawn(purpose, outside.console, outside.preserved)?;
+        let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
         self.settle(&end).during(starting)?;
         let terminal = self.serve(&end, &mut record).during(starting)?;
@@ -160,7 +165,7 @@ impl Making<'_> {
             cgroups_path: self.design.bundle.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str()),
             driver: driver(self.globals.cgroup_manager),
             rootless: self.globals.rootless(),
-            scope_prefix: self.globals.program.cgroup_prefix(),
+            scope_prefix: self.globals.program.name(),
             annotations: &[],
         };
         let cgroup = Cgroup::locate(&self.design.host.hierarchies, &request)?;
@@ -172,7 +177,7 @@ impl Making<'_> {
         if cgroup.is_frozen()? {
             return Err(Error::refused("/linux/cgroupsPath", "container's cgroup unexpectedly frozen"));
         }
-        let record = Record::new(self.design, self.args, self.globals, &cgroup);
+        let record = self.record(&cgroup);
         self.cgroup = Some(cgroup);
         Ok(record)
     }
@@ -182,30 +187,68 @@ impl Making<'_> {
         cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())
     }
 
+    /// The container on record, without a process yet.
+    fn record(&self, cgroup: &Cgroup) -> Record {
+        let Design { bundle, plan, host } = self.design;
+        let rootless = host.caller != Caller::Privileged;
+        let namespaces = Kind::all().filter(|kind| plan.namespaces.has(*kind));
+        let joined = |kind| plan.namespaces.join.iter().find(|join| join.kind == kind);
+        let annotations = bundle.spec.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Record {
+            id: self.args.id.clone(),
+            init_process_pid: 0,
+            init_process_start: 0,
+            created: timestamp::now(),
+            config: record::Config {
+                rootfs: plan.rootfs.path.clone(),
+                namespaces: namespaces
+                    .map(|kind| record::Namespace {
+                        kind: kind.state_key().into(),
+                        path: joined(kind).map(|join| join.path.clone()).unwrap_or_default(),
+                    })
+                    .collect(),
+                version: bundle.spec.oci_version.clone(),
+                labels: record::labels(&bundle.dir.to_string_lossy(), annotations),
+                rootless_euid: rootless,
+                rootless_cgroups: self.globals.rootless(),
+                ..record::Config::default()
+            },
+            rootless,
+            cgroup_paths: cgroup.paths().clone(),
+            namespace_paths: BTreeMap::new(),
+            external_descriptors: Vec::new(),
+        }
+    }
+
     /// Clones init, which has everything it needs by then.
-    fn spawn(&mut self, purpose: Purpose, console: Option<OwnedFd>, preserved: u32) -> Result<ParentEnd> {
-        let plan = &self.design.plan;
-        let spec = &self.design.bundle.spec;
+    fn spawn(&mut self, purpose: Purpose, console: Option<OwnedFd>, passed: Passed) -> Result<ParentEnd> {
+        let Design { bundle, plan, host } = self.design;
+        let cgroup = self.cgroup.as_ref().ok_or(Error::NotRunning)?;
         let scene = Scene {
             id: &self.args.id,
-            bundle: &self.design.bundle.dir,
-            spec,
+            bundle: &bundle.dir,
+            spec: &bundle.spec,
             plan,
+            cgroup: CgroupView {
+                hierarchies: &host.hierarchies,
+                paths: cgroup.paths(),
+                namespace: plan.namespaces.has(Kind::Cgroup),
+                rootless: self.globals.rootless(),
+            },
             sources: rootfs::prepare(&plan.rootfs, &plan.ids)?,
-            net_devices: net_devices::inspect(&plan.net_devices)?,
+            net_devices: &self.net_devices,
             start: match purpose {
                 Purpose::Create => Start::Gate(self.dir.create_gate()?),
                 Purpose::Run => Start::Channel,
             },
-            cgroup_paths: self.cgroup.as_ref().map(Cgroup::paths),
             console,
-            preserved,
+            passed,
         };
         let birth = Birth {
             namespaces: &plan.namespaces,
             ids: &plan.ids,
-            caller: self.design.host.caller,
-            cgroup: self.cgroup.as_ref().and_then(Cgroup::clone_dir),
+            caller: host.caller,
+            cgroup: cgroup.clone_dir(),
         };
         let (child, end) = birth
             .spawn(|end| init::run(scene, end))
@@ -258,7 +301,7 @@ impl Making<'_> {
             id: &self.args.id,
             status: "creating",
             pid: child.pid.as_raw_nonzero().get(),
-            bundle: &self.design.bundle.dir,
+            bundle: &self.design.bundle.dir.to_string_lossy(),
             annotations: &spec.annotations,
         };
         hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit)
@@ -270,13 +313,19 @@ impl Making<'_> {
         let Some(child) = &self.child else { return Ok(()) };
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
         let init = ProcessId::current(child.pid)?.ok_or_else(|| self.death())?;
-        record.set_init(init, &self.design.plan.namespaces);
+        record.set_init(init);
+        let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
+        record.namespace_paths =
+            Kind::all().map(|kind| (kind.state_key().into(), proc.join("ns").join(kind.file()))).collect();
+        // For a later checkpoint: what stdio was, so that a restore can put something in its place.
+        let target = |fd: u32| std::fs::read_link(proc.join(format!("fd/{fd}"))).unwrap_or_default();
+        record.external_descriptors = (0..3).map(|fd| target(fd).to_string_lossy().into_owned()).collect();
         self.dir.write_state(&record.to_json()?)
     }
 
     /// Why init has gone without a word.
     fn death(&self) -> Error {
-        let killed_for_memory = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0));
+        let killed_for_memory = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills().is_some_and(|kills| kills > 0));
         Error::WrongState(if killed_for_memory {
             "container init was OOM-killed (memory limit too low?)".into()
         } else {
