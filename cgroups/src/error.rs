@@ -38,6 +38,8 @@ pub enum Error {
     Refused(#[from] Refusal),
     #[error("mountpoint for {0} not found")]
     NoHierarchy(String),
+    #[error("the systemd cgroup driver is not supported")]
+    NoSystemd,
     #[error("no cgroup mount found in mountinfo")]
     NoMounts,
     #[error("cannot parse {}: {line:?}", file.display())]

@@ -13,8 +13,10 @@ impl Cgroup {
     /// No `devices` hierarchy on version 1: without it a container could use any device.
     pub fn locate(hierarchies: &Hierarchies, request: &Request) -> Result<Self> {
         let mut cgroup = Self::from_paths(&std::collections::BTreeMap::new());
-        if request.driver == Driver::Disabled {
-            return Ok(cgroup);
+        match request.driver {
+            Driver::Disabled => return Ok(cgroup),
+            Driver::Systemd => return Err(Error::NoSystemd),
+            Driver::Cgroupfs => {}
         }
         cgroup.disabled = false;
         cgroup.pure_v2 = hierarchies.mode() == Mode::Unified;

@@ -26,6 +26,8 @@ pub enum Driver {
     /// This process, through the file system.
     #[default]
     Cgroupfs,
+    /// systemd, as a scope or slice unit.
+    Systemd,
     /// Nobody: the caller's cgroup is used as it is, and every act below does nothing.
     Disabled,
 }
@@ -39,6 +41,10 @@ pub struct Request<'a> {
     /// cgroup (version 1) or that cgroup's parent (version 2); or empty.
     pub cgroups_path: &'a str,
     pub driver: Driver,
+    /// First part of the unit's name when systemd makes it and `cgroups_path` is empty.
+    pub scope_prefix: &'a str,
+    /// Annotations; only `org.systemd.property.*` are looked at, and only by [`Driver::Systemd`].
+    pub annotations: &'a [(&'a str, &'a str)],
     /// Without a privileged user: a cgroup that may not be made is not an error as long as nothing asks for it, and
     /// device rules are set only where possible.
     pub rootless: bool,
