@@ -20,7 +20,7 @@ run: build ## Run a busybox container that reports what it sees; BUNDLE=dir runs
 
 test: build ## Run every test on the real kernel (root), against bin/ and against the debug build
 	@scripts/setup test
-	@scripts/check-man
+	@scripts/check-docs
 	KNARR_TEST_NO_SKIP=1 cargo test --locked --workspace
 
 check: ## The fast inner loop: format, clippy, unit tests
@@ -33,7 +33,7 @@ lint: ## Format, clippy, man pages, and licences where cargo-deny is installed
 	@scripts/setup lint
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@scripts/check-man
+	@scripts/check-docs
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; fi
 
 fmt: ## Format the Rust sources

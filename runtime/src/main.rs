@@ -2,6 +2,12 @@
 
 mod commands;
 mod error;
+mod hooks;
+mod idmap;
+mod namespaces;
+mod plan;
+mod protocol;
+mod spawn;
 mod spec;
 mod sys;
 

@@ -79,7 +79,121 @@ fn check_fd(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<OwnedFd>
 
 // ---- processes: clone, wait, exec, signals ----------------------------------------------------------------------
 
+/// Which side of a clone this is.
+pub(crate) enum Side {
+    Parent { pid: rustix::process::Pid, pidfd: OwnedFd },
+    Child,
+}
+
+/// clone3(2) without CLONE_VM: the child continues on a copy of this memory, as after fork(2).
+///
+/// Only sound in a process with one thread, which `main` guarantees by never starting one: another thread could hold
+/// the allocator's lock at this moment. `cgroup` is the directory for `CLONE_INTO_CGROUP` (Linux 5.7).
+pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args is plain integers, for which zero is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    // With CLONE_PARENT the exit signal is the caller's own.
+    args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
+    if let Some(dir) = cgroup {
+        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.cgroup = dir.as_raw_fd() as u64;
+    }
+    // SAFETY: args outlives the call, no memory is shared with the child, and this process has one thread.
+    let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    let pid = check(ret, || format!("clone3({:#x})", args.flags))?;
+    match i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        None => Ok(Side::Child),
+        // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor that only we know.
+        Some(pid) => Ok(Side::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
+
+/// Ends a child that shares its memory image with its parent: no exit handlers, no destructors.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit only ends the process.
+    unsafe { libc::_exit(status) }
+}
+
+/// execveat(2) of an open file. Returns only on failure.
+pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[std::ffi::CString], envp: &[std::ffi::CString]) -> Error {
+    let (argv, envp) = (pointers(argv), pointers(envp));
+    // SAFETY: both arrays are NULL-terminated and their strings live until the call returns.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    match check(ret, || "execveat(own executable)".into()) {
+        Err(error) => error,
+        Ok(_) => Error { call: "execveat(own executable)".into(), errno: Errno::INVAL },
+    }
+}
+
+/// The strings of `list` as a NULL-terminated array for exec.
+fn pointers(list: &[std::ffi::CString]) -> Vec<*const libc::c_char> {
+    list.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// prctl(2) for options that take one integer.
+fn prctl(option: libc::c_int, value: libc::c_ulong, name: &str) -> Result<()> {
+    // SAFETY: the options passed by this module read integers only.
+    let ret = unsafe { libc::prctl(option, value, 0, 0, 0) };
+    check(ret.into(), || format!("prctl({name}, {value})")).map(drop)
+}
+
+/// Whether others may trace this process and read its memory and descriptors (proc(5), `PR_SET_DUMPABLE`).
+pub(crate) fn set_undumpable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE")
+}
+
+/// The signal this process gets when its parent ends; 0 for none.
+pub(crate) fn set_parent_death_signal(signal: libc::c_int) -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, "PR_SET_PDEATHSIG")
+}
+
+/// Orphaned descendants become children of this process.
+pub(crate) fn set_child_subreaper() -> Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
+}
+
+/// The name `ps` shows for this process; at most 15 bytes count.
+pub(crate) fn set_process_name(name: &CStr) -> Result<()> {
+    // SAFETY: PR_SET_NAME reads at most 16 bytes of a NUL-terminated string.
+    let ret = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+    check(ret.into(), || format!("prctl(PR_SET_NAME, {name:?})")).map(drop)
+}
+
 // ---- namespaces ---------------------------------------------------------------------------------------------------
+
+/// setns(2): `fd` is a namespace file (`flags` its type, or 0) or a pidfd (`flags` any set of types, Linux 5.8).
+pub(crate) fn setns(fd: BorrowedFd<'_>, flags: libc::c_int) -> Result<()> {
+    // SAFETY: takes a descriptor and an integer.
+    let ret = unsafe { libc::setns(fd.as_raw_fd(), flags) };
+    check(ret.into(), || format!("setns({flags:#x})")).map(drop)
+}
+
+pub(crate) fn unshare(flags: libc::c_int) -> Result<()> {
+    // SAFETY: one thread; nothing in this process relies on the namespaces it leaves.
+    let ret = unsafe { libc::unshare(flags) };
+    check(ret.into(), || format!("unshare({flags:#x})")).map(drop)
+}
+
+/// The `CLONE_NEW*` type of an open namespace file (ioctl_nsfs(2)); ENOTTY when it is no namespace.
+pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> Result<libc::c_int> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: NS_GET_NSTYPE takes no argument and returns an integer.
+    let ret = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
+    let kind = check(ret.into(), || "ioctl(NS_GET_NSTYPE)".into())?;
+    Ok(libc::c_int::try_from(kind).unwrap_or_default())
+}
 
 // ---- mounts and files ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,11 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::program::SockFilter;
 
+// linux/seccomp.h
+pub(crate) const FLAG_LOG: u32 = 1 << 1;
+pub(crate) const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 pub(crate) const FLAG_NEW_LISTENER: u32 = 1 << 3;
+pub(crate) const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 const SET_MODE_FILTER: libc::c_ulong = 1;
 
