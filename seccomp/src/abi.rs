@@ -25,9 +25,7 @@ pub enum Abi {
     Loongarch64,
 }
 
-use Abi::{
-    Aarch64, Arm, Loongarch64, Mipsel, Mipsel64, Mipsel64N32, Ppc64Le, Riscv64, X32, X86, X86_64,
-};
+use Abi::{Aarch64, Arm, Loongarch64, Mipsel, Mipsel64, Mipsel64N32, Ppc64Le, Riscv64, X32, X86, X86_64};
 
 /// Whether an argument is compared as 64 bits or by its lower half only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +46,17 @@ pub(crate) enum Named {
 impl Abi {
     /// Every ABI, in the order of the columns of the syscall table.
     pub const ALL: [Abi; 11] = [
-        X86_64, X86, X32, Aarch64, Arm, Mipsel, Mipsel64, Mipsel64N32, Ppc64Le, Riscv64, Loongarch64,
+        X86_64,
+        X86,
+        X32,
+        Aarch64,
+        Arm,
+        Mipsel,
+        Mipsel64,
+        Mipsel64N32,
+        Ppc64Le,
+        Riscv64,
+        Loongarch64,
     ];
 
     /// The ABI of this build.
@@ -58,9 +66,17 @@ impl Abi {
 
     pub(crate) fn named(name: &str) -> Named {
         match name {
-            "SCMP_ARCH_MIPS" | "SCMP_ARCH_MIPS64" | "SCMP_ARCH_MIPS64N32" | "SCMP_ARCH_PPC" | "SCMP_ARCH_PPC64"
-            | "SCMP_ARCH_S390" | "SCMP_ARCH_S390X" => Named::OtherByteOrder,
-            _ => Self::ALL.into_iter().find(|abi| abi.name() == name).map_or(Named::Unknown, Named::Known),
+            "SCMP_ARCH_MIPS"
+            | "SCMP_ARCH_MIPS64"
+            | "SCMP_ARCH_MIPS64N32"
+            | "SCMP_ARCH_PPC"
+            | "SCMP_ARCH_PPC64"
+            | "SCMP_ARCH_S390"
+            | "SCMP_ARCH_S390X" => Named::OtherByteOrder,
+            _ => Self::ALL
+                .into_iter()
+                .find(|abi| abi.name() == name)
+                .map_or(Named::Unknown, Named::Known),
         }
     }
 

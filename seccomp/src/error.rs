@@ -21,11 +21,11 @@ pub enum Error {
     ByteOrder { index: usize, name: String },
     #[error("linux.seccomp.flags: seccomp flag {0} is not known to knarr")]
     Flag(String),
-    #[error(
-        "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY"
-    )]
+    #[error("linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY")]
     FlagNeedsNotify,
-    #[error("linux.seccomp.syscalls[{rule}].args[{index}].op: string {name} is not a valid operator for seccomp")]
+    #[error(
+        "linux.seccomp.syscalls[{rule}].args[{index}].op: string {name} is not a valid operator for seccomp"
+    )]
     Operator { rule: usize, index: usize, name: String },
     #[error(
         "linux.seccomp.syscalls[{rule}].args[{index}].index: syscalls only have up to 6 arguments ({value} given)"

@@ -9,6 +9,7 @@ mod arguments;
 mod compile;
 mod condition;
 mod decision;
+pub mod default_profile;
 mod emit;
 mod error;
 mod explain;

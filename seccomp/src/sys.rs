@@ -23,10 +23,18 @@ struct SockFprog {
 /// `seccomp(SECCOMP_SET_MODE_FILTER, flags, program)`: the listener when `flags` ask for one.
 pub(crate) fn set_mode_filter(flags: u32, filter: &[SockFilter]) -> io::Result<Option<OwnedFd>> {
     let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    let program = SockFprog { len, filter: filter.as_ptr() };
+    let program = SockFprog {
+        len,
+        filter: filter.as_ptr(),
+    };
     // SAFETY: `program` points to `len` instructions that outlive the call; the kernel copies them.
     let ret = unsafe {
-        libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            SET_MODE_FILTER,
+            libc::c_ulong::from(flags),
+            &raw const program,
+        )
     };
     if ret < 0 {
         return Err(io::Error::last_os_error());
