@@ -1,1 +1,70 @@
-//! placeholder
+//! Tests of the runtime against the real kernel, with the runtime as a parameter.
+//!
+//! A case is a function over a [`World`]; [`cases!`] makes one libtest test of it for each runtime (`knarr`, and
+//! Debian's runc, which tests the tests) and each cgroup layout (v1 hybrid, pure v2) that makes sense. What the
+//! container sees comes from the `probe` program of this crate, as JSON.
+//!
+//! The crate owns no knowledge of how a runtime works inside: it looks at exit statuses, texts, files, processes
+//! and mounts.
+
+pub mod answer;
+pub mod bundle;
+pub mod console;
+pub mod layout;
+pub mod leftovers;
+pub mod play;
+pub mod runtime;
+pub mod sys;
+pub mod wait;
+pub mod world;
+
+pub use answer::Answer;
+pub use console::Console;
+pub use layout::Layout;
+pub use play::play;
+pub use runtime::Runtime;
+pub use serde_json::{Value, json};
+pub use wait::eventually;
+pub use world::World;
+
+/// Turns functions over a `World` into tests, one per combination. A case reads
+/// `WHERE fn name(world) { ... }` with WHERE one of
+///
+/// - `everywhere`: both runtimes, both layouts;
+/// - `v1`, `v2`: both runtimes, that layout;
+/// - `knarr("why")`, `knarr_v1("why")`, `knarr_v2("why")`: ours alone, because runc 1.1 differs or lacks it;
+/// - `not_runc_v1("why")`, `not_runc_v2("why")`: everywhere but there.
+#[macro_export]
+macro_rules! cases {
+    ($($(#[$note:meta])* $place:ident $(($why:literal))? fn $name:ident($world:ident) $body:block)*) => {$(
+        $(#[$note])*
+        mod $name {
+            #[allow(unused_imports)] // not every case needs its file's imports
+            use super::*;
+            fn case($world: &mut $crate::World) $body
+            $crate::combinations!($place);
+        }
+    )*};
+}
+
+/// The tests of one case; see [`cases!`].
+#[macro_export]
+macro_rules! combinations {
+    (everywhere) => { $crate::combinations!(v1); $crate::combinations!(v2); };
+    (knarr) => { $crate::combinations!(knarr_v1); $crate::combinations!(knarr_v2); };
+    (not_runc_v1) => { $crate::combinations!(knarr); $crate::combinations!(runc_v2); };
+    (not_runc_v2) => { $crate::combinations!(knarr); $crate::combinations!(runc_v1); };
+    (v1) => { $crate::combinations!(knarr_v1); $crate::combinations!(runc_v1); };
+    (v2) => { $crate::combinations!(knarr_v2); $crate::combinations!(runc_v2); };
+    (knarr_v1) => { $crate::combinations!(@ knarr_v1, Knarr, Hybrid); };
+    (knarr_v2) => { $crate::combinations!(@ knarr_v2, Knarr, Unified); };
+    (runc_v1) => { $crate::combinations!(@ runc_v1, Runc, Hybrid); };
+    (runc_v2) => { $crate::combinations!(@ runc_v2, Runc, Unified); };
+    (@ $test:ident, $runtime:ident, $layout:ident) => {
+        #[test]
+        fn $test() {
+            let name = concat!(module_path!(), "::", stringify!($test));
+            $crate::play(name, $crate::Runtime::$runtime, $crate::Layout::$layout, case);
+        }
+    };
+}

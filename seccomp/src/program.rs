@@ -23,6 +23,7 @@ pub struct SockFilter {
 pub struct Program {
     pub(crate) instructions: Vec<SockFilter>,
     pub(crate) flags: u32,
+    pub(crate) unknown: Vec<String>,
 }
 
 impl Program {
@@ -34,6 +35,11 @@ impl Program {
     /// The flags seccomp(2) is called with, `SECCOMP_FILTER_FLAG_*` of linux/seccomp.h.
     pub fn flags(&self) -> u32 {
         self.flags
+    }
+
+    /// Names in the profile that are no system call of any ABI, as often as they stand there. They had no effect.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// Whether [`Program::install`] gives a notification fd that must reach the agent at `listenerPath`.

@@ -6,7 +6,11 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::program::SockFilter;
 
+// linux/seccomp.h
+pub(crate) const FLAG_LOG: u32 = 1 << 1;
+pub(crate) const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 pub(crate) const FLAG_NEW_LISTENER: u32 = 1 << 3;
+pub(crate) const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 const SET_MODE_FILTER: libc::c_ulong = 1;
 
@@ -19,10 +23,18 @@ struct SockFprog {
 /// `seccomp(SECCOMP_SET_MODE_FILTER, flags, program)`: the listener when `flags` ask for one.
 pub(crate) fn set_mode_filter(flags: u32, filter: &[SockFilter]) -> io::Result<Option<OwnedFd>> {
     let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    let program = SockFprog { len, filter: filter.as_ptr() };
+    let program = SockFprog {
+        len,
+        filter: filter.as_ptr(),
+    };
     // SAFETY: `program` points to `len` instructions that outlive the call; the kernel copies them.
     let ret = unsafe {
-        libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, libc::c_ulong::from(flags), &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            SET_MODE_FILTER,
+            libc::c_ulong::from(flags),
+            &raw const program,
+        )
     };
     if ret < 0 {
         return Err(io::Error::last_os_error());

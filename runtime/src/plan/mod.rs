@@ -3,6 +3,9 @@
 //! Every string of the configuration is parsed here and every rule checked, so that the child parses nothing.
 
 pub(crate) mod exec_process;
+pub(crate) mod hooks;
+pub(crate) mod ids;
+pub(crate) mod namespaces;
 pub(crate) mod process;
 pub(crate) mod process_attributes;
 pub(crate) mod sysctl;

@@ -108,7 +108,7 @@ fn a_wrong_type_is_refused_with_its_place() {
         ("{\"hostname\":\"a\"", "EOF while parsing an object at line 1"),
         (
             "{\"hostname\":\"a\"} x",
-            "trailing characters at line 1 column 17",
+            "trailing characters at line 1 column 18",
         ),
         ("{\"hostname\":\"\u{1}\"}", "control character"),
         ("", "EOF while parsing a value at line 1 column 0"),

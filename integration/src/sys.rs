@@ -1,0 +1,131 @@
+//! The calls that neither std nor rustix offers as safe functions, one each, without policy.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Gives the calling thread its own mount namespace, root and working directory.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: file system state of this thread alone changes; no memory is touched.
+    checked(unsafe { libc::unshare(libc::CLONE_NEWNS) }).map(|_| ())
+}
+
+/// Lets `command` find `fds` as 3, 4, ... In the child they replace whatever stands there.
+pub fn pass_descriptors(command: &mut Command, fds: Vec<OwnedFd>) {
+    let place = move || {
+        // Away from the numbers that will be written, then into place.
+        let far: Vec<i32> = fds
+            .iter()
+            // SAFETY: duplicates a descriptor that `fds` owns.
+            .map(|fd| unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 100) })
+            .collect();
+        for (number, fd) in (3..).zip(far) {
+            // SAFETY: dup2 on numbers that only the program to come will use.
+            checked(unsafe { libc::dup2(fd, number) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls and one small allocation, in a child of a spawn that holds no lock.
+    unsafe { command.pre_exec(place) };
+}
+
+/// Makes `command` the leader of a session whose controlling terminal is its standard input.
+pub fn take_terminal(command: &mut Command) {
+    let take = || {
+        // SAFETY: no memory.
+        checked(unsafe { libc::setsid() })?;
+        // SAFETY: descriptor 0 is a terminal, the argument is an integer.
+        checked(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }).map(|_| ())
+    };
+    // SAFETY: the closure makes two system calls.
+    unsafe { command.pre_exec(take) };
+}
+
+/// Sets `LISTEN_PID` to the program's own pid, as systemd does for the services it starts.
+pub fn move_to_cgroup(command: &mut Command, procs: Vec<std::ffi::CString>) {
+    let join = move || {
+        for file in &procs {
+            // SAFETY: the path is a C string; "0" names the writer itself.
+            unsafe {
+                let fd = checked(libc::open(file.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC))?;
+                let written = libc::write(fd, c"0".as_ptr().cast(), 1);
+                libc::close(fd);
+                if written != 1 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: open, write and close only.
+    unsafe { command.pre_exec(join) };
+}
+
+/// Runs `command` as uid and gid `id` without capabilities, in a new user namespace when one is asked by the caller.
+pub fn unshare_before_exec(command: &mut Command, flags: i32) {
+    let unshare = move || {
+        // SAFETY: one integer.
+        checked(unsafe { libc::unshare(flags) }).map(|_| ())
+    };
+    // SAFETY: the closure makes one system call.
+    unsafe { command.pre_exec(unshare) };
+}
+
+/// Restricts `command` to one CPU.
+pub fn pin_to_cpu(command: &mut Command, cpu: usize) {
+    let pin = move || {
+        // SAFETY: an all-zero cpu_set_t is the empty set.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(cpu, &mut set);
+            checked(libc::sched_setaffinity(
+                0,
+                size_of::<libc::cpu_set_t>(),
+                &raw const set,
+            ))
+            .map(|_| ())
+        }
+    };
+    // SAFETY: the closure makes one system call.
+    unsafe { command.pre_exec(pin) };
+}
+
+/// Sends `signal` to the process `pid`.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: two integers.
+    checked(unsafe { libc::kill(pid, signal) }).map(|_| ())
+}
+
+/// Waits for the child `pid`; returns its raw wait status and its peak resident memory in KiB.
+pub fn wait_with_usage(pid: i32) -> io::Result<(i32, i64)> {
+    let mut status = 0;
+    // SAFETY: an all-zero rusage is valid, and both pointers are to locals.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        checked(libc::wait4(pid, &raw mut status, 0, &raw mut usage))?;
+        Ok((status, usage.ru_maxrss))
+    }
+}
+
+/// Makes orphaned descendants our children, so that none escapes unseen.
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: integers only.
+    checked(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(|_| ())
+}
+
+/// The process behind a pidfd, from its fdinfo.
+pub fn pid_of(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    info.lines()
+        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+}
+
+fn checked(returned: i32) -> io::Result<i32> {
+    if returned < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(returned)
+    }
+}

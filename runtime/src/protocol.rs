@@ -1,0 +1,256 @@
+//! The messages between the runtime and the container's first process while it is made.
+//!
+//! One `SOCK_SEQPACKET` pair; a message is one packet; the plan itself crosses by fork memory, never as bytes.
+//!
+//! ```text
+//!   parent (parent.rs)                               init (init.rs)
+//!   ------------------                               --------------
+//!   clone3 ------------------------------------------> starts in its new namespaces
+//!   write uid_map, gid_map; Mapped ------------------> (only with a new user namespace) becomes root in it
+//!   join the cgroup, move net devices                  mounts, devices   (both at the same time)
+//!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups
+//!   apply limits                                       rest of the mounts
+//!   <------------------------------------------ Built  (only when hooks must run before pivot_root)
+//!   prestart, createRuntime hooks; HooksDone --------> createContainer hooks, pivot_root
+//!   <--------------------------------- Terminal + fd   (only with a terminal and no console socket)
+//!                                                      labels, sysctls, masked paths, scheduling
+//!   <------------------------------------------ Ready  everything but identity is in place
+//!   rlimits from outside, state written; Proceed ----> identity, capabilities, program looked up
+//!   <------------------------------------------ Found  only execve is left
+//!   create: record, pid file, exit                     reads one byte from exec.fifo
+//!   run:    Start -----------------------------------> startContainer hooks, execve (the socket closes: it worked)
+//!
+//!   at any moment:        <--------- Failed + errno, field, text;   end of file: the peer is gone, give up
+//! ```
+//!
+//! `exec` uses the same messages from Joined on (enter.rs). A namespace that only children enter and whose rights
+//! come from a user namespace to be joined needs a process in between; it says `Forked` with a pidfd of init.
+
+use std::io::IoSlice;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use crate::error::{During, Error, Result};
+use crate::sys::{Errno, Named};
+
+/// The longest packet: an error text beyond it is cut.
+const MAX_PACKET: usize = 16 * 1024;
+
+/// What the parent tells init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Order {
+    Mapped = b'm',
+    Joined = b'j',
+    HooksDone = b'h',
+    Proceed = b'p',
+    Start = b's',
+}
+
+/// What init tells the parent.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// From the process in between: init's pidfd.
+    Forked(OwnedFd),
+    Built,
+    /// The master side of the container's terminal.
+    Terminal(OwnedFd),
+    Ready,
+    Found,
+    Failed(Error),
+}
+
+const FORKED: u8 = b'f';
+const BUILT: u8 = b'b';
+const TERMINAL: u8 = b't';
+const READY: u8 = b'r';
+const FOUND: u8 = b'F';
+const FAILED: u8 = b'E';
+
+/// The parent's end.
+pub(crate) struct ParentEnd(OwnedFd);
+
+/// Init's end.
+pub(crate) struct InitEnd(OwnedFd);
+
+pub(crate) fn channel() -> Result<(ParentEnd, InitEnd)> {
+    let (parent, init) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .named(|| "socketpair(AF_UNIX, SOCK_SEQPACKET)".into())?;
+    Ok((ParentEnd(parent), InitEnd(init)))
+}
+
+impl ParentEnd {
+    pub(crate) fn order(&self, order: Order) -> Result<()> {
+        send(self.0.as_fd(), &[order as u8], None).during(|| "the container's init process is gone".into())
+    }
+
+    /// The next report, or `None` once init has closed its end: it executed the program or died.
+    pub(crate) fn report(&self) -> Result<Option<Report>> {
+        let mut packet = [0; MAX_PACKET];
+        let (length, fd) = receive(self.0.as_fd(), &mut packet)?;
+        let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
+        let report = match (*kind, fd) {
+            (FORKED, Some(fd)) => Report::Forked(fd),
+            (TERMINAL, Some(fd)) => Report::Terminal(fd),
+            (BUILT, None) => Report::Built,
+            (READY, None) => Report::Ready,
+            (FOUND, None) => Report::Found,
+            (FAILED, None) => Report::Failed(decode_failure(body)),
+            _ => return Err(malformed()),
+        };
+        Ok(Some(report))
+    }
+}
+
+impl InitEnd {
+    /// Waits for one certain order.
+    pub(crate) fn await_order(&self, wanted: Order) -> Result<()> {
+        let mut packet = [0; 8];
+        let (length, _) = receive(self.0.as_fd(), &mut packet)?;
+        match packet[..length] {
+            [kind] if kind == wanted as u8 => Ok(()),
+            // The runtime was killed: so must we, and nobody is there to read why.
+            [] => crate::sys::exit_now(1),
+            _ => Err(malformed()),
+        }
+    }
+
+    pub(crate) fn built(&self) -> Result<()> {
+        self.report(BUILT, None)
+    }
+
+    pub(crate) fn ready(&self) -> Result<()> {
+        self.report(READY, None)
+    }
+
+    pub(crate) fn found(&self) -> Result<()> {
+        self.report(FOUND, None)
+    }
+
+    pub(crate) fn terminal(&self, master: BorrowedFd<'_>) -> Result<()> {
+        self.report(TERMINAL, Some(master))
+    }
+
+    pub(crate) fn forked(&self, pidfd: BorrowedFd<'_>) -> Result<()> {
+        self.report(FORKED, Some(pidfd))
+    }
+
+    pub(crate) fn failed(&self, error: &Error) -> Result<()> {
+        let mut packet = vec![FAILED];
+        packet.extend(error.errno().unwrap_or(0).to_le_bytes());
+        packet.extend(error.field().unwrap_or_default().as_bytes());
+        packet.push(0);
+        packet.extend(error.line().as_bytes());
+        packet.truncate(MAX_PACKET);
+        send(self.0.as_fd(), &packet, None)
+    }
+
+    fn report(&self, kind: u8, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        send(self.0.as_fd(), &[kind], fd).during(|| "the runtime is gone".into())
+    }
+}
+
+impl AsFd for InitEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// errno (4 bytes, little endian, 0 for none), field, NUL, text.
+fn decode_failure(body: &[u8]) -> Error {
+    let (errno, rest) = body.split_first_chunk().map_or((0, body), |(errno, rest)| (i32::from_le_bytes(*errno), rest));
+    let (field, text) = rest.iter().position(|byte| *byte == 0).map_or((&[][..], rest), |nul| {
+        let (field, text) = rest.split_at(nul);
+        (field, &text[1..])
+    });
+    Error::Init {
+        text: String::from_utf8_lossy(text).into_owned(),
+        field: (!field.is_empty()).then(|| String::from_utf8_lossy(field).into_owned()),
+        errno: (errno != 0).then_some(errno),
+    }
+}
+
+fn malformed() -> Error {
+    Error::WrongState("a message between the runtime and its init process is malformed".into())
+}
+
+/// Sends one packet, with a descriptor where there is one.
+fn send(socket: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<_> = fd.into_iter().collect();
+    if !fds.is_empty() {
+        // The buffer is sized for exactly one descriptor.
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    loop {
+        match sendmsg(socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result.map(drop).named(|| "sendmsg(init channel)".into())?),
+        }
+    }
+}
+
+/// Receives one packet; length 0 is the end of the channel, which a reset (a peer that died with unread orders) is too.
+fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    loop {
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        match recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok((0, None)),
+            Err(errno) => return Err(errno).named(|| "recvmsg(init channel)".into()).map_err(Error::from),
+            Ok(message) => {
+                let fd = control.drain().find_map(|message| match message {
+                    RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+                    _ => None,
+                });
+                return Ok((message.bytes, fd));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_arrives_as_it_was() {
+        let (parent, init) = channel().unwrap();
+        let source = crate::sys::Error { call: "mount(\"proc\")".into(), errno: Errno::PERM };
+        let sent = Error::During { act: "mount /proc".into(), source: Box::new(source.into()) };
+        init.failed(&sent).unwrap();
+        let Ok(Some(Report::Failed(got))) = parent.report() else { panic!("no failure") };
+        assert_eq!(got.line(), "mount /proc: mount(\"proc\"): operation not permitted");
+        assert_eq!(got.errno(), Some(libc::EPERM));
+
+        init.failed(&Error::refused("/process/args", "not there")).unwrap();
+        let Ok(Some(Report::Failed(got))) = parent.report() else { panic!("no failure") };
+        assert_eq!((got.field(), got.errno()), (Some("/process/args"), None));
+    }
+
+    #[test]
+    fn descriptors_cross_and_the_end_is_seen() {
+        let (parent, init) = channel().unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        init.terminal(file.as_fd()).unwrap();
+        let Ok(Some(Report::Terminal(fd))) = parent.report() else { panic!("no descriptor") };
+        assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        drop(init);
+        assert!(parent.report().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_order_out_of_turn_is_an_error() {
+        let (parent, init) = channel().unwrap();
+        parent.order(Order::Joined).unwrap();
+        assert!(init.await_order(Order::Mapped).is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! The clone: from the runtime's process to the container's first one, with as few processes as the kernel allows.
+//!
+//! One clone3(2) carries every new namespace but two: the cgroup namespace, whose root is the cgroup its maker is in
+//! (init unshares it once it has been moved), and the time namespace, whose offsets must be set before anybody
+//! enters (the parent makes it and leaves it again). A second process is needed only where the right to enter a
+//! namespace comes from a user namespace that must be joined first, since joining a pid or time namespace takes
+//! effect in children.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use crate::error::{During, Error, Result};
+use crate::idmap::{self, Caller};
+use crate::namespaces::{Target, Visit, open_targets, unshare_time};
+use crate::plan::ids::Ids;
+use crate::plan::namespaces::{Kind, Namespaces};
+use crate::protocol::{InitEnd, Order, ParentEnd, Report, channel};
+use crate::sys::{self, Named, Side};
+
+/// A child of ours: the container's first process, or one that `exec` puts beside it.
+pub(crate) struct Child {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Ends it and takes its exit status, so that nothing is left. An error is of no use to the caller, who is on the
+    /// way out with another one already: the child has been told by the closed channel too.
+    pub(crate) fn kill_and_reap(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let _ = self.reap();
+    }
+
+    fn reap(&self) -> Result<()> {
+        loop {
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(sys::Errno::INTR) => {}
+                result => return Ok(result.map(drop).named(|| "waitid(child)".into())?),
+            }
+        }
+    }
+}
+
+/// What the child is born into.
+pub(crate) struct Birth<'a> {
+    pub(crate) namespaces: &'a Namespaces,
+    pub(crate) ids: &'a Ids,
+    pub(crate) caller: Caller,
+    /// For `CLONE_INTO_CGROUP`.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+}
+
+impl Birth<'_> {
+    /// Clones; the child runs `body`, which ends in execve or in an error that is reported to the parent.
+    pub(crate) fn spawn(&self, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> Result<(Child, ParentEnd)> {
+        let targets = open_targets(&self.namespaces.join)?;
+        let ends = channel()?;
+        if self.needs_process_between() {
+            self.spawn_through(targets, ends, body)
+        } else {
+            self.spawn_directly(targets, ends, body)
+        }
+    }
+
+    fn needs_process_between(&self) -> bool {
+        let new_time_without_rights = self.namespaces.is_new(Kind::Time)
+            && self.namespaces.is_new(Kind::User)
+            && self.caller != Caller::Privileged;
+        self.namespaces.joins(Kind::User) || new_time_without_rights
+    }
+
+    fn spawn_directly(
+        &self,
+        targets: Vec<Target>,
+        (parent_end, init_end): (ParentEnd, InitEnd),
+        body: impl FnOnce(&InitEnd) -> Result<Infallible>,
+    ) -> Result<(Child, ParentEnd)> {
+        let (mut visit, refused) = Visit::enter(targets)?;
+        if let Some(target) = refused.first() {
+            return Err(target.refusal());
+        }
+        if self.namespaces.is_new(Kind::Time) {
+            visit.new_time(&self.namespaces.clock_offsets)?;
+        }
+        let flags = self.namespaces.new_flags(&[Kind::Time, Kind::Cgroup]);
+        match clone(flags, self.cgroup)? {
+            Side::Child => {
+                drop((visit, parent_end));
+                run_child(&init_end, |end| {
+                    self.await_mapped(end)?;
+                    body(end)
+                })
+            }
+            Side::Parent { pid, pidfd } => {
+                drop(init_end);
+                let child = Child { pid, pidfd };
+                let settled = visit.leave().and_then(|()| self.map_ids(child.pid, &parent_end));
+                settled.inspect_err(|_| child.kill_and_reap())?;
+                Ok((child, parent_end))
+            }
+        }
+    }
+
+    fn spawn_through(
+        &self,
+        targets: Vec<Target>,
+        (parent_end, init_end): (ParentEnd, InitEnd),
+        body: impl FnOnce(&InitEnd) -> Result<Infallible>,
+    ) -> Result<(Child, ParentEnd)> {
+        let new_user = self.namespaces.new_flags(&[]) & Kind::User.flag();
+        match clone(new_user, self.cgroup)? {
+            Side::Child => {
+                drop(parent_end);
+                run_child(&init_end, |end| self.stand_between(targets, end, body))
+            }
+            Side::Parent { pid, pidfd } => {
+                drop(init_end);
+                let between = Child { pid, pidfd };
+                let init = self.map_ids(between.pid, &parent_end).and_then(|()| receive_init(&parent_end));
+                init.inspect_err(|_| between.kill_and_reap()).and_then(|init| {
+                    between.reap().inspect_err(|_| init.kill_and_reap())?;
+                    Ok((init, parent_end))
+                })
+            }
+        }
+    }
+
+    /// The process in between: takes the rights of the user namespace, enters the rest, and leaves init behind as a
+    /// sibling of its own.
+    fn stand_between(
+        &self,
+        targets: Vec<Target>,
+        end: &InitEnd,
+        body: impl FnOnce(&InitEnd) -> Result<Infallible>,
+    ) -> Result<Infallible> {
+        self.await_mapped(end)?;
+        // The host's namespaces first, while the host's rights last: never to return.
+        let (_, refused) = Visit::enter(targets)?;
+        let (user, rest): (Vec<_>, Vec<_>) = refused.into_iter().partition(|target| target.kind == Kind::User);
+        user.iter().chain(&rest).try_for_each(Target::enter)?;
+        if self.namespaces.is_new(Kind::Time) {
+            unshare_time(&self.namespaces.clock_offsets)?;
+        }
+        let flags = self.namespaces.new_flags(&[Kind::User, Kind::Time, Kind::Cgroup]);
+        match clone(flags | libc::CLONE_PARENT, None)? {
+            Side::Child => body(end),
+            Side::Parent { pidfd, .. } => {
+                end.forked(pidfd.as_fd())?;
+                sys::exit_now(0)
+            }
+        }
+    }
+
+    fn await_mapped(&self, end: &InitEnd) -> Result<()> {
+        if self.namespaces.is_new(Kind::User) { end.await_order(Order::Mapped) } else { Ok(()) }
+    }
+
+    fn map_ids(&self, pid: Pid, end: &ParentEnd) -> Result<()> {
+        if !self.namespaces.is_new(Kind::User) {
+            return Ok(());
+        }
+        idmap::write(pid, self.ids, self.caller)?;
+        end.order(Order::Mapped)
+    }
+}
+
+fn clone(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
+    // The flags are bits; none is the sign.
+    let flags = u64::from(flags.cast_unsigned());
+    sys::clone3(flags, cgroup).during(|| "start the container's first process".into())
+}
+
+/// The child's whole life before execve: whatever goes wrong in `body` is told to the parent, or, when it is gone, to
+/// the container's stderr.
+fn run_child(end: &InitEnd, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> ! {
+    let Err(error) = body(end);
+    if end.failed(&error).is_err() {
+        let _ = writeln!(std::io::stderr(), "{}", error.line());
+    }
+    sys::exit_now(1)
+}
+
+/// Learns of init from the process in between.
+fn receive_init(end: &ParentEnd) -> Result<Child> {
+    match end.report()? {
+        Some(Report::Forked(pidfd)) => Ok(Child { pid: pid_of(&pidfd)?, pidfd }),
+        Some(Report::Failed(error)) => Err(error),
+        _ => Err(Error::WrongState("the process that joins the user namespace ended too early".into())),
+    }
+}
+
+/// The pid behind a pidfd, as this process's /proc numbers it (`fdinfo`, see pidfd_open(2)).
+fn pid_of(pidfd: &OwnedFd) -> Result<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(&path).named(|| format!("read {path}"))?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.and_then(Pid::from_raw)
+        .ok_or_else(|| Error::WrongState("the container's first process ended at once".into()))
+}
