@@ -4,7 +4,7 @@ use rustix::process::Pid;
 
 use crate::bitmask::Bitmask;
 use crate::error::{During as _, Result};
-use crate::sys;
+use crate::sys::attributes::sched_setaffinity;
 
 /// The two masks of `process.execCPUAffinity`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum Moment {
 
 /// Binds process `pid` (`None`: the caller) to the CPUs of `mask` that its cgroup allows.
 pub(crate) fn set(pid: Option<Pid>, mask: &Bitmask, moment: Moment) -> Result<()> {
-    sys::sched_setaffinity(pid, mask.words()).during(|| match moment {
+    sched_setaffinity(pid, mask.words()).during(|| match moment {
         Moment::Initial => "error setting initial CPU affinity".into(),
         Moment::Final => "error setting final CPU affinity".into(),
     })
@@ -33,5 +33,5 @@ pub(crate) fn set(pid: Option<Pid>, mask: &Bitmask, moment: Moment) -> Result<()
 /// Frees process `pid` from the mask it inherited: the kernel keeps a narrow one when a process moves into a cgroup
 /// with a wider cpuset.
 pub(crate) fn reset(pid: Option<Pid>) -> Result<()> {
-    sys::sched_setaffinity(pid, Bitmask::full().words()).during(|| "resetting the CPU affinity failed".into())
+    sched_setaffinity(pid, Bitmask::full().words()).during(|| "resetting the CPU affinity failed".into())
 }

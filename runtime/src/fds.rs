@@ -11,7 +11,8 @@ use rustix::fs::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 use crate::error::{Error, Result};
-use crate::sys::{self, Errno, Named as _, RangeAct};
+use crate::sys::descriptors::{RangeAct, close_range, is_close_on_exec, set_close_on_exec};
+use crate::sys::{self, Errno, Named as _};
 
 const FIRST: RawFd = 3;
 const NULL_DEVICE: (u32, u32) = (1, 3);
@@ -100,13 +101,13 @@ fn is_inherited(index: u32) -> bool {
     let fd = RawFd::try_from(index)
         .ok()
         .and_then(|index| FIRST.checked_add(index));
-    fd.and_then(sys::is_close_on_exec) == Some(false)
+    fd.and_then(is_close_on_exec) == Some(false)
 }
 
 /// Keeps from the program every descriptor from `first` on, also those the caller left open by mistake. For the
 /// start of the runtime: what it opens itself is closed at execve anyway.
 pub(crate) fn hide_from(first: u32) -> Result<()> {
-    match sys::close_range(first, u32::MAX, RangeAct::CloseOnExec) {
+    match close_range(first, u32::MAX, RangeAct::CloseOnExec) {
         // Linux before 5.11, or a seccomp filter around us.
         Err(error) if matches!(error.errno, Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
             hide_one_by_one(first)
@@ -122,7 +123,7 @@ fn hide_one_by_one(first: u32) -> Result<()> {
         let name = entry.named(|| format!("read {directory}"))?.file_name();
         let fd = name.to_str().and_then(|name| name.parse::<RawFd>().ok());
         if let Some(fd) = fd.filter(|fd| u32::try_from(*fd).is_ok_and(|fd| fd >= first)) {
-            sys::set_close_on_exec(fd)?;
+            set_close_on_exec(fd)?;
         }
     }
     Ok(())
@@ -132,7 +133,7 @@ fn hide_one_by_one(first: u32) -> Result<()> {
 /// named as `/proc/self/fd/N` while the kernel looks for the program. All owners of these numbers are dead weight
 /// from here on. A kernel without close_range has them closed by execve itself.
 pub(crate) fn close_from(first: u32, keep: Option<u32>) -> Result<()> {
-    let close = |from: u32, to: u32| match sys::close_range(from, to, RangeAct::Close) {
+    let close = |from: u32, to: u32| match close_range(from, to, RangeAct::Close) {
         Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => Ok(()),
         result => result,
     };

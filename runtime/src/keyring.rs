@@ -3,7 +3,8 @@
 use std::ffi::CString;
 
 use crate::error::{During as _, Error, Result};
-use crate::sys::{self, Errno};
+use crate::sys::Errno;
+use crate::sys::attributes::{keyctl_join_session_keyring, keyctl_setperm};
 
 /// What a new keyring lets its possessor and its user do (keyctl_setperm(3)); the kernel's own choice.
 const DEFAULT_PERMISSIONS: u32 = 0x3f13_0000;
@@ -30,7 +31,7 @@ pub(crate) fn create(name: &CString, searchable: Searchable) -> Result<Option<St
         Searchable::ByUser => USER_SEARCH,
         Searchable::ByAll => OTHER_SEARCH,
     };
-    sys::keyctl_setperm(keyring, DEFAULT_PERMISSIONS | search)
+    keyctl_setperm(keyring, DEFAULT_PERMISSIONS | search)
         .during(|| "unable to mod keyring permissions".into())?;
     Ok(None)
 }
@@ -49,7 +50,7 @@ enum Joined {
 }
 
 fn join_session(name: &CString) -> Result<Joined> {
-    let error = match sys::keyctl_join_session_keyring(name) {
+    let error = match keyctl_join_session_keyring(name) {
         Ok(keyring) => return Ok(Joined::Keyring(keyring)),
         Err(error) => error,
     };

@@ -2,7 +2,7 @@
 
 use crate::bitmask::Bitmask;
 use crate::error::{During as _, Result};
-use crate::sys;
+use crate::sys::attributes::set_mempolicy;
 
 /// How many nodes a mode takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,5 +60,5 @@ pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
 
 /// Takes on the policy; it survives execve.
 pub(crate) fn set(policy: &MemoryPolicy) -> Result<()> {
-    sys::set_mempolicy(policy.mode, policy.nodes.words()).during(|| "unable to set memory policy".into())
+    set_mempolicy(policy.mode, policy.nodes.words()).during(|| "unable to set memory policy".into())
 }

@@ -1,7 +1,7 @@
 //! The execution domain of the calling process (personality(2)).
 
 use crate::error::{During as _, Result};
-use crate::sys;
+use crate::sys::attributes;
 
 // linux/personality.h
 const PER_LINUX: i32 = 0x0000;
@@ -31,5 +31,5 @@ pub(crate) fn set(personality: Personality) -> Result<()> {
         Personality::Linux => PER_LINUX,
         Personality::Linux32 => PER_LINUX32,
     };
-    sys::personality(persona).during(|| "unable to set personality".into())
+    attributes::personality(persona).during(|| "unable to set personality".into())
 }

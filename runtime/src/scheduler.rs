@@ -1,7 +1,8 @@
 //! CPU and I/O scheduling of the calling process (`sched_setattr(2)`, `ioprio_set(2)`): names, values, and the calls.
 
 use crate::error::{During as _, Error, Result};
-use crate::sys::{self, Errno, SchedAttr};
+use crate::sys::Errno;
+use crate::sys::attributes::{SchedAttr, ioprio_set, sched_setattr};
 
 const POLICIES: [(&str, u32); 7] = [
     ("SCHED_OTHER", 0),
@@ -55,7 +56,7 @@ pub(crate) fn io_class(name: &str) -> Option<u16> {
 /// Puts the caller under a scheduling policy. `cpus` is `linux.resources.cpu.cpus`: a deadline process must be free
 /// to run on every CPU of its domain, so a cpuset makes the kernel refuse.
 pub(crate) fn set_policy(attr: &SchedAttr, cpus: &str) -> Result<()> {
-    match sys::sched_setattr(attr) {
+    match sched_setattr(attr) {
         Err(error) if error.errno == Errno::PERM && !cpus.is_empty() => Err(Error::refused(
             "/process/scheduler",
             "process scheduler can't be used together with AllowedCPUs",
@@ -66,7 +67,7 @@ pub(crate) fn set_policy(attr: &SchedAttr, cpus: &str) -> Result<()> {
 
 /// Sets the I/O priority of the caller.
 pub(crate) fn set_io_priority(priority: IoPriority) -> Result<()> {
-    sys::ioprio_set(priority.0).during(|| "failed to set io priority".into())
+    ioprio_set(priority.0).during(|| "failed to set io priority".into())
 }
 
 fn value<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {

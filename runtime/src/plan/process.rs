@@ -16,7 +16,7 @@ use crate::personality::Personality;
 use crate::rlimits::Rlimit;
 use crate::scheduler::IoPriority;
 use crate::spec;
-use crate::sys::SchedAttr;
+use crate::sys::attributes::SchedAttr;
 use crate::tty::Size;
 
 const DEFAULT_UMASK: u32 = 0o022;

@@ -14,7 +14,7 @@ use crate::personality::Personality;
 use crate::rlimits::{self, Rlimit};
 use crate::scheduler::{self, IoPriority};
 use crate::spec;
-use crate::sys::SchedAttr;
+use crate::sys::attributes::SchedAttr;
 
 const SCHEDULER: &str = "/process/scheduler";
 const MEMORY_POLICY: &str = "/linux/memoryPolicy";
