@@ -1,5 +1,8 @@
 //! What this machine offers and who calls: asked once, before the plan is made.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use knarr_cgroups::Hierarchies;
 
 use crate::error::Result;
@@ -25,6 +28,12 @@ pub(crate) fn support() -> Result<Support> {
         apparmor: lsm::apparmor_enabled()?,
         selinux: lsm::selinux_enabled()?,
     })
+}
+
+/// Whether two paths lead to the same file, such as the same namespace.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 pub(crate) fn caller() -> Caller {

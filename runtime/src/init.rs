@@ -31,13 +31,17 @@ pub(crate) struct Scene<'a> {
     pub(crate) bundle: &'a Path,
     pub(crate) spec: &'a Spec,
     pub(crate) plan: &'a Plan,
-    pub(crate) cgroup: CgroupView<'a>,
-    pub(crate) sources: Sources,
     pub(crate) net_devices: &'a [net_devices::Found],
     pub(crate) start: Start,
     /// `--console-socket`, connected.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) passed: Passed,
+}
+
+/// What the file system is built from, besides the plan.
+pub(crate) struct Building<'a> {
+    pub(crate) cgroup: CgroupView<'a>,
+    pub(crate) sources: Sources,
 }
 
 /// What lets the program run.
@@ -49,8 +53,8 @@ pub(crate) enum Start {
 }
 
 /// The whole list. Returns only an error.
-pub(crate) fn run(scene: Scene<'_>, end: &InitEnd) -> Result<Infallible> {
-    let Scene { plan, console, passed, start, .. } = &scene;
+pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> Result<Infallible> {
+    let Scene { plan, console, passed, start, .. } = scene;
     let process = &plan.process;
     // Nobody's but the parent's.
     launch::begin()?;
@@ -64,7 +68,7 @@ pub(crate) fn run(scene: Scene<'_>, end: &InitEnd) -> Result<Infallible> {
 
     // The file system. The parent moves us into our cgroup meanwhile.
     let proc = Proc::open(proc_scope(plan))?;
-    let mut root = build(&scene, end)?;
+    let mut root = build(plan, building, end)?;
     net_devices::configure(&plan.net_devices, scene.net_devices)?;
 
     // Hooks that may still change it, from outside and from inside.
@@ -72,7 +76,7 @@ pub(crate) fn run(scene: Scene<'_>, end: &InitEnd) -> Result<Infallible> {
         end.built()?;
         end.await_order(Order::HooksDone)?;
     }
-    create_container_hooks(&scene, &root)?;
+    create_container_hooks(scene, &root)?;
     rootfs::enter_root(&root, &plan.rootfs)?;
     fds::reopen_null()?;
     rootfs::make_cwd(&root, &process.cwd.to_string_lossy())?;
@@ -112,14 +116,13 @@ pub(crate) fn run(scene: Scene<'_>, end: &InitEnd) -> Result<Infallible> {
     launch::execute(process, &prepared)
 }
 
-fn build(scene: &Scene<'_>, end: &InitEnd) -> Result<Root> {
-    let plan = scene.plan;
+fn build(plan: &Plan, building: Building<'_>, end: &InitEnd) -> Result<Root> {
     let mut enter_cgroup = || {
         end.await_order(Order::Joined)?;
         unshare_cgroup(plan)
     };
-    let mut around = Surroundings { cgroup: &scene.cgroup, enter_cgroup: &mut enter_cgroup };
-    rootfs::build(&plan.rootfs, &scene.sources, &mut around)
+    let mut around = Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup };
+    rootfs::build(&plan.rootfs, building.sources, &mut around)
 }
 
 /// Seen from inside, with the host's paths still there; the working directory is the root to be.

@@ -27,6 +27,7 @@ mod mempolicy;
 mod namespaces;
 mod net_devices;
 mod netlink;
+mod notify_socket;
 mod oom_score;
 mod parent;
 mod personality;
@@ -90,7 +91,7 @@ fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
         }
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
         Command::Exec(args) => {
-            commands::exec::run(globals, &args).during(|| "exec failed".into()).map(ExitCode::from)
+            commands::exec::run(globals, &args).during(|| "exec failed".into()).map(exit_code)
         }
         Command::Features => commands::features::run(globals),
         Command::Kill(args) => commands::kill::run(globals, &args).map(done),
@@ -99,12 +100,17 @@ fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
         Command::Ps(args) => commands::ps::run(globals, &args).map(done),
         Command::Resume(args) => commands::resume::run(globals, &args).map(done),
         Command::Run(args) => {
-            commands::run::run(globals, &args).during(|| "runc run failed".into()).map(ExitCode::from)
+            commands::run::run(globals, &args).during(|| "runc run failed".into()).map(exit_code)
         }
         Command::Spec(args) => commands::spec::run(globals, &args),
         Command::Start(args) => commands::start::run(globals, &args).map(done),
         Command::State(args) => commands::state::run(globals, &args).map(done),
     }
+}
+
+/// 0 to 255 by construction: a status, or 128 and a signal.
+fn exit_code(status: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }
 
 fn arguments() -> Result<Vec<String>, Reply> {

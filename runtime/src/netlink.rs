@@ -5,13 +5,13 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 use crate::sys::{self, Errno, Named};
 
 /// Attribute types of linux/if_link.h and linux/if_addr.h.
-pub(crate) const IFLA_IFNAME: u16 = libc::IFLA_IFNAME;
-pub(crate) const IFLA_NET_NS_FD: u16 = libc::IFLA_NET_NS_FD;
+const IFLA_IFNAME: u16 = libc::IFLA_IFNAME;
+const IFLA_NET_NS_FD: u16 = libc::IFLA_NET_NS_FD;
 
 const HEADER: usize = 16;
 const LINK_HEADER: usize = 16;
@@ -35,11 +35,12 @@ pub(crate) struct Route {
 
 impl Route {
     pub(crate) fn open() -> sys::Result<Self> {
+        // Protocol 0 is NETLINK_ROUTE.
         let socket = socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
-            Some(netlink::ROUTE),
+            None,
         );
         Ok(Self { socket: socket.named(|| "socket(AF_NETLINK, NETLINK_ROUTE)".into())? })
     }

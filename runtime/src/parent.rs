@@ -17,7 +17,7 @@ use crate::error::{During, Error, Result};
 use crate::hooks::{self, Environment};
 use crate::host::Host;
 use crate::idmap::Caller;
-use crate::init::{self, Scene, Start};
+use crate::init::{self, Building, Scene, Start};
 use crate::plan::hooks::Stage;
 use crate::plan::mounts::Pivot;
 use crate::plan::{Given, Plan};
@@ -29,7 +29,7 @@ use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
 use crate::fds::{ListenVariables, Passed};
-use crate::{host_terminal, log, net_devices, oom_score, pid_file, pidfd_socket, rlimits, timestamp};
+use crate::{log, net_devices, oom_score, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ pub(crate) struct Made {
 /// Makes a container from its design. On failure nothing is left of it.
 pub(crate) fn make(globals: &Globals, args: &CreateArgs, design: &Design, purpose: Purpose) -> Result<Made> {
     let outside = Outside {
-        console: args.console_socket.as_deref().map(host_terminal::connect).transpose()?,
+        console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         pidfd_socket: args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
     };
@@ -229,13 +229,6 @@ impl Making<'_> {
             bundle: &bundle.dir,
             spec: &bundle.spec,
             plan,
-            cgroup: CgroupView {
-                hierarchies: &host.hierarchies,
-                paths: cgroup.paths(),
-                namespace: plan.namespaces.has(Kind::Cgroup),
-                rootless: self.globals.rootless(),
-            },
-            sources: rootfs::prepare(&plan.rootfs, &plan.ids)?,
             net_devices: &self.net_devices,
             start: match purpose {
                 Purpose::Create => Start::Gate(self.dir.create_gate()?),
@@ -244,6 +237,15 @@ impl Making<'_> {
             console,
             passed,
         };
+        let building = Building {
+            cgroup: CgroupView {
+                hierarchies: &host.hierarchies,
+                paths: cgroup.paths(),
+                namespace: plan.namespaces.has(Kind::Cgroup),
+                rootless: self.globals.rootless(),
+            },
+            sources: rootfs::prepare(&plan.rootfs)?,
+        };
         let birth = Birth {
             namespaces: &plan.namespaces,
             ids: &plan.ids,
@@ -251,7 +253,7 @@ impl Making<'_> {
             cgroup: cgroup.clone_dir(),
         };
         let (child, end) = birth
-            .spawn(|end| init::run(scene, end))
+            .spawn(|end| init::run(&scene, building, end))
             .during(|| "unable to start container process".into())?;
         self.child = Some(child);
         Ok(end)
@@ -288,7 +290,7 @@ impl Making<'_> {
                 Some(Report::Failed(error)) => {
                     return Err(error).during(|| "error during container init".into());
                 }
-                Some(Report::Forked(_)) | None => return Err(self.death()),
+                Some(Report::Forked(_)) | None => return Err(Self::death()),
             }
         }
     }
@@ -312,7 +314,7 @@ impl Making<'_> {
     fn record_init(&self, record: &mut Record) -> Result<()> {
         let Some(child) = &self.child else { return Ok(()) };
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
-        let init = ProcessId::current(child.pid)?.ok_or_else(|| self.death())?;
+        let init = ProcessId::current(child.pid)?.ok_or_else(|| Self::death())?;
         record.set_init(init);
         let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
         record.namespace_paths =
@@ -324,13 +326,8 @@ impl Making<'_> {
     }
 
     /// Why init has gone without a word.
-    fn death(&self) -> Error {
-        let killed_for_memory = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills().is_some_and(|kills| kills > 0));
-        Error::WrongState(if killed_for_memory {
-            "container init was OOM-killed (memory limit too low?)".into()
-        } else {
-            "container init exited unexpectedly".into()
-        })
+    fn death() -> Error {
+        Error::WrongState("container init exited unexpectedly".into())
     }
 
     fn announce(&self, pidfd_socket: Option<OwnedFd>) -> Result<()> {

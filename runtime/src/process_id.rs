@@ -54,6 +54,10 @@ impl ProcessId {
 }
 
 impl Process {
+    pub(crate) fn into_pidfd(self) -> OwnedFd {
+        self.pidfd
+    }
+
     /// ESRCH when it has ended meanwhile; EINVAL for a number that is no signal.
     pub(crate) fn signal(&self, signal: i32) -> Result<()> {
         Ok(sys::pidfd_send_signal(self.pidfd.as_fd(), signal)?)

@@ -57,7 +57,7 @@ pub(crate) struct Config {
     pub(crate) labels: Vec<String>,
     /// Read only: we keep the whole configuration beside the record, runc keeps the hooks here.
     #[serde(default, rename = "Hooks", skip_serializing)]
-    hooks: spec::Hooks,
+    pub(crate) hooks: spec::Hooks,
     /// The caller was not root.
     #[serde(default)]
     pub(crate) rootless_euid: bool,

@@ -15,6 +15,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::error::{During, Result};
 use crate::log;
+use crate::sys::mounts::{Depth, MountChange, change_mount};
 use crate::sys::{self, Named};
 
 const OWN_EXE: &str = "/proc/self/exe";
@@ -51,7 +52,7 @@ fn is_sealed() -> Result<bool> {
 fn read_only_clone() -> sys::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = open_tree(rustix::fs::CWD, OWN_EXE, flags).named(|| format!("open_tree({OWN_EXE:?}, CLONE)"))?;
-    sys::mount_setattr(mount.as_fd(), sys::MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..Default::default() })?;
+    change_mount(&mount, Depth::One, &MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() })?;
     Ok(mount)
 }
 

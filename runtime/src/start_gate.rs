@@ -23,10 +23,12 @@ pub(crate) fn wait(gate: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// The side of `start`: lets init go, and returns once it has executed the program or has ended.
-pub(crate) fn open(gate: &OwnedFd) -> Result<()> {
+/// `opened` is called in between.
+pub(crate) fn open(gate: &OwnedFd, opened: impl FnOnce() -> Result<()>) -> Result<()> {
     rustix::io::retry_on_intr(|| rustix::io::write(gate, b"0"))
         .named(|| "write(exec.fifo)".into())
         .during(|| "start the container's process".into())?;
+    opened()?;
     // No event is asked for: POLLERR comes by itself.
     let mut fds = [PollFd::from_borrowed_fd(gate.as_fd(), PollFlags::empty())];
     rustix::io::retry_on_intr(|| poll(&mut fds, None)).named(|| "poll(exec.fifo)".into())?;
@@ -53,7 +55,7 @@ mod tests {
         let start = open_fifo(false).unwrap();
         std::fs::remove_file(&path).unwrap();
         let waiter = std::thread::spawn(move || wait(init.as_fd()));
-        open(&start).unwrap();
+        open(&start, || Ok(())).unwrap();
         waiter.join().unwrap().unwrap();
     }
 }

@@ -53,6 +53,11 @@ pub(crate) fn errno_text(errno: Errno) -> String {
         .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
+/// The same for an error of the standard library.
+pub(crate) fn io_error_text(error: &std::io::Error) -> String {
+    Errno::from_io_error(error).map_or_else(|| error.to_string(), errno_text)
+}
+
 /// Names the call in the error of a rustix result.
 pub(crate) trait Named<T> {
     fn named(self, call: impl FnOnce() -> String) -> Result<T>;

@@ -9,3 +9,8 @@ pub(crate) struct Sysctl {
     pub(crate) path: String,
     pub(crate) value: String,
 }
+
+/// stub
+pub(crate) fn write(proc: &crate::proc::Proc, sysctl: &Sysctl) -> crate::error::Result<()> {
+    Ok(proc.write(&format!("sys/{}", sysctl.path), sysctl.value.as_bytes())?)
+}

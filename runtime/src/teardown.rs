@@ -35,9 +35,9 @@ pub(crate) fn kill_and_wait(container: &Container) -> Result<()> {
 /// fail are warnings, as runtime.md asks: nothing is left that they could keep.
 pub(crate) fn destroy(store: &Store, container: &Container) -> Result<()> {
     // The hooks are read before their file goes; a damaged file is reported once everything is gone.
-    let hooks = poststop_hooks(container);
+    let hooks = recorded_hooks(container);
     remove(store, container).during(|| "unable to destroy container".into())?;
-    run_poststop(container, &hooks?)
+    run_poststop(container, hooks?.of(Stage::Poststop))
 }
 
 fn remove(store: &Store, container: &Container) -> Result<()> {
@@ -59,7 +59,8 @@ fn remove(store: &Store, container: &Container) -> Result<()> {
         .during(|| "unable to remove container state dir".into())
 }
 
-fn poststop_hooks(container: &Container) -> Result<Vec<Hook>> {
+/// The hooks that the container was created with.
+pub(crate) fn recorded_hooks(container: &Container) -> Result<Hooks> {
     /// Of the configuration only what is needed: the rest is skipped unread.
     #[derive(Deserialize)]
     struct Config {
@@ -74,7 +75,7 @@ fn poststop_hooks(container: &Container) -> Result<Vec<Hook>> {
         }
         None => Some(container.record.hooks_of_runc()),
     };
-    Ok(Hooks::plan(hooks.as_ref())?.of(Stage::Poststop).to_vec())
+    Hooks::plan(hooks.as_ref())
 }
 
 fn run_poststop(container: &Container, hooks: &[Hook]) -> Result<()> {

@@ -13,17 +13,18 @@ use crate::container::{Container, Status};
 use crate::enter::{Entered, Entry, enter};
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
-use crate::foreground;
+use crate::caught_signals::Signals;
+use crate::foreground::{Foreground, Orphans};
+use crate::terminal_proxy::TerminalProxy;
 use crate::plan::exec_process::{self, ExecFlags, UserFlag};
 use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::process_plan;
-use crate::protocol::{Order, Report};
 use crate::spec::{self, Linux, Process, Spec};
-use crate::{host, host_terminal, log, pid_file, pidfd_socket, sealed_exe};
+use crate::{host, log, pid_file, pidfd_socket, sealed_exe, unix_socket};
 
 /// The exit status is the program's; 0 when nobody waits for it.
-pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<u8> {
+pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     sealed_exe::ensure()?;
     let container = Container::find(&globals.root.path, &args.id)?;
     check_status(&container, args)?;
@@ -49,18 +50,26 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<u8> {
         namespaces: own_namespaces(&container, &namespaces)?,
         caller: host::caller(),
         cgroup: &cgroup(&container, args)?,
-        console: args.console_socket.as_deref().map(host_terminal::connect).transpose()?,
+        console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
     };
     let pidfd_socket = args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?;
     let starting = || "unable to start container process".to_owned();
-    let entered = enter(&entry).during(starting)?;
-    let announced = announce(&entered, args, pidfd_socket).and_then(|()| start(&entered).during(starting));
+    // Before the process exists, so that no signal to it is lost.
+    let signals = if args.detach { None } else { Some(Signals::block()?) };
+    let mut entered = enter(&entry).during(starting)?;
+    let announced = announce(&entered, args, pidfd_socket).and_then(|()| entered.end.start().during(starting));
     announced.inspect_err(|_| entered.child.kill_and_reap())?;
-    if args.detach {
-        return Ok(0);
-    }
-    foreground::run(entered.child, entered.terminal)
+    let Some(signals) = signals else { return Ok(0) };
+    let foreground = Foreground {
+        pid: entered.child.pid,
+        pidfd: entered.child.pidfd.as_fd(),
+        signals: &signals,
+        orphans: Orphans::Leave,
+        terminal: entered.terminal.take().map(TerminalProxy::new).transpose()?,
+        notify: None,
+    };
+    foreground.wait()
 }
 
 fn stopped() -> Error {
@@ -134,14 +143,4 @@ fn announce(entered: &Entered, args: &ExecArgs, pidfd_socket: Option<OwnedFd>) -
         pidfd_socket::send(socket, entered.child.pidfd.as_fd(), pidfd_socket::Kind::Exec)?;
     }
     args.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, entered.child.pid))
-}
-
-/// Returns once the program runs.
-fn start(entered: &Entered) -> Result<()> {
-    entered.end.order(Order::Start)?;
-    match entered.end.report()? {
-        None => Ok(()),
-        Some(Report::Failed(error)) => Err(error),
-        Some(_) => Err(Error::WrongState("the process reported out of turn".into())),
-    }
 }

@@ -3,8 +3,9 @@
 use crate::cli::{ContainerArgs, Globals};
 use crate::container::{Container, Status};
 use crate::error::{Error, Result};
-use crate::start_gate;
-use crate::stages;
+use crate::hooks::{self, Environment, State};
+use crate::plan::hooks::Stage;
+use crate::{log, spec, start_gate, teardown};
 
 pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
     let container = Container::find_for_change(&globals.root.path, &args.id)?;
@@ -19,5 +20,24 @@ pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
         return refuse("cannot start a container that has stopped");
     };
     start_gate::open(&gate, || container.dir.remove_gate())?;
-    stages::poststart(&container)
+    poststart(&container).inspect_err(|_| {
+        if let Err(error) = teardown::kill_and_wait(&container) {
+            log::warn(format_args!("{}", error.line()));
+        }
+    })
+}
+
+/// Runs the poststart hooks of a container whose program runs.
+pub(super) fn poststart(container: &Container) -> Result<()> {
+    let hooks = teardown::recorded_hooks(container)?;
+    let record = &container.record;
+    let state = State {
+        oci_version: spec::VERSION,
+        id: &record.id,
+        status: Status::Running.name(),
+        pid: record.init_process_pid,
+        bundle: &record.bundle().to_string_lossy(),
+        annotations: &record.annotations(),
+    };
+    hooks::run(Stage::Poststart, hooks.of(Stage::Poststart), &state, Environment::Inherit)
 }

@@ -18,7 +18,7 @@ pub(crate) mod sysctl;
 
 use std::path::Path;
 
-use knarr_cgroups::Limits;
+use knarr_cgroups::{DeviceRules, Limits};
 
 use self::hooks::Hooks;
 use self::ids::Ids;
@@ -26,11 +26,12 @@ use self::mounts::{Pivot, Place, RootfsPlan};
 use self::namespaces::{Kind, Namespaces};
 use self::net_devices::NetDevice;
 use self::process::ProcessPlan;
-use self::sysctl::{OwnNamespaces, Sysctl};
+use self::sysctl::OwnNamespaces;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::idmap::Caller;
 use crate::spec::{Linux, Process, Spec};
+use crate::sysctl::Sysctl;
 
 /// A whole container.
 pub(crate) struct Plan {
@@ -77,6 +78,8 @@ impl Plan {
             rootfs: given.rootfs,
             pivot: given.pivot,
             rootless: given.host.caller != Caller::Privileged,
+            namespaces: &namespaces,
+            ids: &ids,
         };
         Ok(Self {
             rootfs: RootfsPlan::new(spec, &place)?,
@@ -125,7 +128,7 @@ fn check_mapped(plan: &ProcessPlan, ids: &Ids) -> Result<()> {
 fn limits(linux: &Linux, host: &Host) -> Result<Limits> {
     let none = knarr_cgroups::Resources::default();
     let resources = linux.resources.as_ref().unwrap_or(&none);
-    Ok(Limits::compile(resources, host.hierarchies.mode())?)
+    Ok(Limits::compile(resources, host.hierarchies.mode(), DeviceRules::Apply)?)
 }
 
 fn own_namespaces(namespaces: &Namespaces) -> OwnNamespaces {

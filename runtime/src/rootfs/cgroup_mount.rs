@@ -130,7 +130,8 @@ fn namespaced(hierarchy: &Hierarchy) -> (FileSystem, String) {
 fn own_directory(hierarchy: &Hierarchy, view: &CgroupView<'_>) -> PathBuf {
     let known = hierarchy.controllers.iter().find_map(|controller| view.paths.get(controller));
     known.cloned().unwrap_or_else(|| {
-        let own = hierarchy.own.strip_prefix("/").unwrap_or(&hierarchy.own);
+        let own = view.hierarchies.own(hierarchy).unwrap_or_default();
+        let own = own.strip_prefix("/").unwrap_or(&own);
         hierarchy.mount_point.join(own)
     })
 }
