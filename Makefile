@@ -18,10 +18,10 @@ run: build ## Run a busybox container that reports what it sees; BUNDLE=dir runs
 	@scripts/setup run
 	@scripts/run-bundle $(if $(BUNDLE),"$(BUNDLE)")
 
-test: build ## Run every test on the real kernel (root), against bin/ and against the debug build
+test: build ## Run every test, with the binaries of bin/ on the real kernel (root)
 	@scripts/setup test
 	@scripts/check-docs
-	KNARR_TEST_NO_SKIP=1 cargo test --locked --workspace
+	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --workspace
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint
@@ -29,7 +29,7 @@ check: ## The fast inner loop: format, clippy, unit tests
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --exclude knarr-integration
 
-lint: ## Format, clippy, man pages, and licences where cargo-deny is installed
+lint: build ## Format, clippy, man pages, and licences where cargo-deny is installed
 	@scripts/setup lint
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -1,7 +1,7 @@
 //! The crate's error: one variant per act, with the object it was done to. Texts that other programs match are runc's.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io;
 
@@ -33,11 +33,22 @@ impl std::error::Error for Errno {}
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// `linux.cgroupsPath`, a limit or a device rule says something that cannot be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("mountpoint for {0} not found")]
+    NoHierarchy(String),
+    #[error("the systemd cgroup driver is not supported")]
+    NoSystemd,
+    #[error("no cgroup mount found in mountinfo")]
+    NoMounts,
+    #[error("cannot parse {}: {line:?}", file.display())]
+    Malformed { file: PathBuf, line: String },
     #[error("open {}", path.display())]
     Open { path: PathBuf, source: Errno },
     #[error("read {}", path.display())]
     Read { path: PathBuf, source: Errno },
-    #[error("write \"{value}\" to {}", path.display())]
+    #[error("write {value:?} to {}", path.display())]
     Write {
         path: PathBuf,
         value: String,
@@ -47,8 +58,153 @@ pub enum Error {
     MakeDir { path: PathBuf, source: Errno },
     #[error("remove cgroup {}", path.display())]
     RemoveDir { path: PathBuf, source: Errno },
+    #[error("statfs {}", path.display())]
+    Statfs { path: PathBuf, source: Errno },
+    #[error("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")]
+    RootlessNeedsPermission { source: Box<Error> },
+    #[error("cannot enter cgroupv2 {path:?} with domain controllers -- it is in {state}")]
+    NoDomainControllers { path: PathBuf, state: String },
     #[error("error adding pid {pid} to cgroups {}", path.display())]
     Join { pid: i32, path: PathBuf, source: Errno },
+    #[error("cannot set {controller} limit: container could not join or create cgroup")]
+    NoCgroup { controller: String },
+    #[error("cannot set {file}: controller {controller} is not available in {}", path.display())]
+    NoController {
+        controller: String,
+        file: String,
+        path: PathBuf,
+    },
+    #[error("unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})")]
+    MemoryInUse {
+        limit: String,
+        usage: String,
+        peak: String,
+    },
+    #[error("rejecting memory limit {limit} <= usage {usage}")]
+    MemoryBelowUsage { limit: u64, usage: u64 },
+    #[error("rejecting memory+swap limit {limit} <= usage {usage}")]
+    SwapBelowUsage { limit: u64, usage: u64 },
+    #[error("the maximum allowed cpu-shares is {0}")]
+    SharesAboveMaximum(u64),
+    #[error("the minimum allowed cpu-shares is {0}")]
+    SharesBelowMinimum(u64),
+    #[error("unified resource {key:?} can't be set: controller {controller:?} not available")]
+    UnifiedNoController { key: String, controller: String },
+    #[error("unable to set unified resource {key:?}")]
+    Unified { key: String, source: Box<Error> },
+    #[error("resulting devices cgroup doesn't precisely match target")]
+    DevicesNotInForce,
+    #[error("{call}")]
+    Bpf { call: String, source: Errno },
+    #[error("freezer not supported")]
+    NoFreezer,
+    #[error("unable to freeze {} within {seconds} s", path.display())]
+    FreezeTimeout { path: PathBuf, seconds: u64 },
+    #[error("signal process {pid}")]
+    Signal { pid: i32, source: Errno },
+    #[error("wait for cgroup {}", path.display())]
+    Wait { path: PathBuf, source: Errno },
+    #[error("bad sub cgroup path: {}", .0.display())]
+    BadSubPath(PathBuf),
+    #[error("unknown controller {0} in SubCgroupPaths")]
+    UnknownController(String),
+}
+
+/// What a configuration asks for and cannot have; found before anything is touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    #[error(
+        "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {0:?} instead"
+    )]
+    SystemdPath(String),
+    #[error("invalid configuration: cannot use unified on cgroup v1")]
+    UnifiedOnV1,
+    #[error("unified resource {0:?} must be a file name (no slashes)")]
+    UnifiedSlash(String),
+    #[error("unified resource {0:?} must be in the form CONTROLLER.PARAMETER")]
+    UnifiedForm(String),
+    #[error("unable to set swap limit without memory limit")]
+    SwapWithoutLimit,
+    #[error("memory+swap limit should be >= memory limit")]
+    SwapBelowLimit,
+    #[error("invalid memory value: {0}")]
+    MemoryValue(i64),
+    #[error("invalid memory swappiness value: {0} (valid range is 0-100)")]
+    Swappiness(u64),
+    #[error("linux.resources.blockIO.{field}: {value} is not in the range 10-1000")]
+    Weight { field: String, value: u16 },
+    #[error("linux.resources.hugepageLimits[{index}].pageSize: {size:?} is not a size such as \"2MB\"")]
+    PageSize { index: usize, size: String },
+    #[error("linux.resources.rdma[{0:?}]: neither hcaHandles nor hcaObjects is given")]
+    EmptyRdma(String),
+    #[error("linux.resources.{field}: {value:?} is empty or holds white space")]
+    Words { field: String, value: String },
+    #[error("device access at {0} field cannot be empty")]
+    DeviceAccessEmpty(usize),
+    #[error("linux.resources.devices[{index}].access: {access:?} has letters other than r, w, m")]
+    DeviceAccess { index: usize, access: String },
+    #[error("invalid cgroup device type {kind:?} at linux.resources.devices[{index}]")]
+    DeviceType { index: usize, kind: String },
+    #[error("linux.resources.devices[{index}]: device number {number} is above 4294967295")]
+    DeviceNumber { index: usize, number: i64 },
+    #[error("device rule {rule:?} cannot punch a hole in the existing wildcard rule {wildcard:?}")]
+    DeviceHole { rule: String, wildcard: String },
+}
+
+impl Error {
+    pub(crate) fn open(path: &Path, source: io::Errno) -> Self {
+        Self::Open {
+            path: path.to_owned(),
+            source: Errno(source),
+        }
+    }
+
+    pub(crate) fn read(path: &Path, source: io::Errno) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            source: Errno(source),
+        }
+    }
+
+    pub(crate) fn write(path: &Path, value: &str, source: io::Errno) -> Self {
+        Self::Write {
+            path: path.to_owned(),
+            value: value.to_owned(),
+            source: Errno(source),
+        }
+    }
+
+    /// The kernel's answer behind the error, if there was one.
+    pub fn errno(&self) -> Option<io::Errno> {
+        match self {
+            Self::Open { source, .. }
+            | Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::MakeDir { source, .. }
+            | Self::RemoveDir { source, .. }
+            | Self::Statfs { source, .. }
+            | Self::Join { source, .. }
+            | Self::Bpf { source, .. }
+            | Self::Signal { source, .. }
+            | Self::Wait { source, .. } => Some(source.0),
+            Self::RootlessNeedsPermission { source } | Self::Unified { source, .. } => source.errno(),
+            _ => None,
+        }
+    }
+
+    /// No such file or cgroup: ENOENT when opened, ENODEV when it went away while open.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.errno(), Some(io::Errno::NOENT | io::Errno::NODEV))
+    }
+
+    /// Permission in the loose sense: a read-only mount is one for an unprivileged user.
+    pub(crate) fn is_permission(&self) -> bool {
+        matches!(
+            self.errno(),
+            Some(io::Errno::PERM | io::Errno::ACCESS | io::Errno::ROFS)
+        )
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +222,26 @@ mod tests {
         ] {
             assert_eq!(Errno(errno).to_string(), text);
         }
+    }
+
+    #[test]
+    fn texts_that_others_match_are_runcs() {
+        let join = Error::Join {
+            pid: 7,
+            path: "/sys/fs/cgroup/a".into(),
+            source: Errno(io::Errno::BUSY),
+        };
+        assert_eq!(join.to_string(), "error adding pid 7 to cgroups /sys/fs/cgroup/a");
+        assert_eq!(
+            Error::NoCgroup {
+                controller: "pids".into()
+            }
+            .to_string(),
+            "cannot set pids limit: container could not join or create cgroup"
+        );
+        assert_eq!(
+            Error::from(Refusal::SystemdPath("/a".into())).to_string(),
+            "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/a\" instead"
+        );
     }
 }

@@ -1,0 +1,173 @@
+//! From `linux.resources` to the writes that set them. Pure: every rule is checked here, nothing is opened.
+
+mod check;
+mod convert;
+mod v1;
+mod v2;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::devices::{self, Policy as DevicePolicy, Program};
+use crate::error::{Refusal, Result};
+use crate::hierarchy::Mode;
+use crate::resources::Resources;
+
+/// Whether the device list takes part: an update leaves devices alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRules {
+    /// The list and the default rules are compiled.
+    Apply,
+    /// What is in force stays.
+    Keep,
+}
+
+/// What is done when a write fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// It is an error.
+    Must,
+    /// A missing file is ignored.
+    IfPresent,
+    /// EINVAL puts the write off until the others of its controller are done: the kernel checks values against
+    /// each other, and the right order depends on what is there.
+    Defer,
+    /// As [`Policy::Defer`], and a missing file is ignored.
+    DeferIfPresent,
+    /// If the file is missing, this one gets that value instead.
+    Else(&'static str, String),
+    /// The kernel clamps the value silently: it is read back, and another one is an error.
+    ReadBack,
+    /// From the `unified` map: an error is told in its terms.
+    Unified,
+}
+
+/// One write(2) to one file of a controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Version 1: the hierarchy's controller. Version 2: what must be in `cgroup.controllers`.
+    pub controller: Cow<'static, str>,
+    /// Name of the file in the cgroup.
+    pub file: Cow<'static, str>,
+    /// What is written.
+    pub value: String,
+    /// What a failure means.
+    pub policy: Policy,
+}
+
+/// Memory limits that are refused if more is in use already (`memory.checkBeforeUpdate`), in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryCheck {
+    pub(crate) limit: Option<u64>,
+    pub(crate) swap: Option<u64>,
+}
+
+/// The compiled device list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Devices {
+    pub(crate) policy: DevicePolicy,
+    /// Version 2 only.
+    pub(crate) program: Option<Program>,
+}
+
+/// Checked limits, ready to be applied to a [`crate::Cgroup`].
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    writes: Vec<Write>,
+    warnings: Vec<String>,
+    pub(crate) devices: Option<Devices>,
+    pub(crate) memory_check: MemoryCheck,
+}
+
+impl Limits {
+    /// Checks every rule and compiles the writes and the device program.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`]: a value that the specification or the kernel's rules forbid; the text names it.
+    pub fn compile(resources: &Resources, mode: Mode, devices: DeviceRules) -> Result<Self> {
+        check::check(resources)?;
+        let mut limits = Self::default();
+        if mode == Mode::Unified {
+            limits.writes = v2::writes(resources)?;
+            limits.memory_check = convert::memory_check(resources);
+            limits.warnings = v2::warnings(resources);
+        } else if resources.unified.is_empty() {
+            limits.writes = v1::writes(resources);
+        } else {
+            return Err(Refusal::UnifiedOnV1.into());
+        }
+        let memory = resources.memory.as_ref();
+        if memory.is_some_and(|memory| memory.kernel.is_some() || memory.kernel_tcp.is_some()) {
+            limits
+                .warnings
+                .push("Kernel memory settings are ignored and will be removed".to_owned());
+        }
+        if devices == DeviceRules::Apply {
+            let policy = devices::policy(&resources.devices)?;
+            let program = (mode == Mode::Unified).then(|| Program::compile(&policy));
+            limits.devices = Some(Devices { policy, program });
+        }
+        Ok(limits)
+    }
+
+    /// The writes in the order in which they are done, without the device rules.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// Fields that were given but have no effect on this version, one sentence each: for the caller's log.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+impl Write {
+    // By value: numbers and strings alike, without a word at each of the many calls.
+    #[allow(clippy::needless_pass_by_value)]
+    fn new(controller: &'static str, file: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
+        Self {
+            controller: controller.into(),
+            file: file.into(),
+            value: value.to_string(),
+            policy: Policy::Must,
+        }
+    }
+
+    fn or(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_resources_are_no_writes_but_the_default_devices() {
+        for mode in [Mode::Legacy, Mode::Hybrid, Mode::Unified] {
+            let limits = Limits::compile(&Resources::default(), mode, DeviceRules::Apply).unwrap();
+            assert_eq!(limits.writes(), []);
+            assert_eq!(limits.warnings(), [] as [String; 0]);
+            assert_eq!(
+                limits.devices.as_ref().unwrap().program.is_some(),
+                mode == Mode::Unified
+            );
+            assert!(
+                Limits::compile(&Resources::default(), mode, DeviceRules::Keep)
+                    .unwrap()
+                    .devices
+                    .is_none()
+            );
+        }
+    }
+
+    #[test]
+    fn unified_is_for_version_2() {
+        let resources: Resources = serde_json::from_str(r#"{"unified":{"memory.high":"1"}}"#).unwrap();
+        let refused = Limits::compile(&resources, Mode::Hybrid, DeviceRules::Keep).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "invalid configuration: cannot use unified on cgroup v1"
+        );
+    }
+}
