@@ -1,18 +1,35 @@
 //! `knarr`, an OCI runtime: reads its arguments, runs one command, prints at most one error, chooses the exit code.
 
+mod affinity;
+mod bitmask;
 mod bundle;
+mod capabilities;
 mod cli;
 mod commands;
 mod error;
+mod fds;
 mod hooks;
+mod identity;
 mod idmap;
+mod interpreter;
+mod keyring;
 mod log;
+mod mempolicy;
 mod namespaces;
+mod personality;
+mod pidfd_socket;
 mod plan;
+mod program;
 mod protocol;
+mod rlimits;
+mod scheduler;
 mod spawn;
 mod spec;
 mod sys;
+mod sysctl;
+mod tty;
+mod unix_socket;
+mod users;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -4,11 +4,12 @@
 //! repeated, and a failure quotes the call with its arguments. The only `unsafe` of this crate is here.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub(crate) use rustix::io::Errno;
+use rustix::process::Pid;
 
 /// A failed system call: what was asked, and the kernel's answer.
 #[derive(Debug, Clone)]
@@ -54,6 +55,16 @@ impl<T> Named<T> for std::io::Result<T> {
             call: call(),
             errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
         })
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
     }
 }
 
@@ -198,3 +209,255 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> Result<libc::c_int> {
 // ---- mounts and files ---------------------------------------------------------------------------------------------
 
 // ---- process attributes -------------------------------------------------------------------------------------------
+
+/// `struct sched_attr` (`sched_setattr(2)`); times in nanoseconds.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SchedAttr {
+    pub(crate) size: u32,
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    pub(crate) runtime: u64,
+    pub(crate) deadline: u64,
+    pub(crate) period: u64,
+    pub(crate) util_min: u32,
+    pub(crate) util_max: u32,
+}
+
+impl SchedAttr {
+    pub(crate) const SIZE: u32 = size_of::<Self>() as u32;
+}
+
+/// Sets the caller's scheduling policy and attributes.
+pub(crate) fn sched_setattr(attr: &SchedAttr) -> Result<()> {
+    // SAFETY: the kernel reads `attr.size` bytes of a struct that the reference keeps alive, and no constructor
+    // claims more than its size.
+    let ret = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(attr), 0) };
+    check(ret, || {
+        let SchedAttr {
+            policy,
+            flags,
+            nice,
+            priority,
+            ..
+        } = attr;
+        format!("sched_setattr(policy {policy}, flags {flags:#x}, nice {nice}, priority {priority})")
+    })?;
+    Ok(())
+}
+
+/// Sets the caller's I/O priority: class and level as `ioprio_set(2)` packs them.
+pub(crate) fn ioprio_set(priority: u16) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    // SAFETY: no pointers.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            IOPRIO_WHO_PROCESS,
+            0,
+            libc::c_int::from(priority),
+        )
+    };
+    check(ret, || {
+        format!("ioprio_set(IOPRIO_WHO_PROCESS, 0, {priority:#x})")
+    })?;
+    Ok(())
+}
+
+/// Sets the CPUs of `pid` (`None`: the caller); the mask may be of any length.
+pub(crate) fn sched_setaffinity(pid: Option<Pid>, mask: &[u64]) -> Result<()> {
+    let pid = Pid::as_raw(pid);
+    // SAFETY: the kernel reads no more than the given number of bytes of the slice.
+    let ret = unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(mask), mask.as_ptr()) };
+    check(ret, || format!("sched_setaffinity({pid}, {mask:x?})"))?;
+    Ok(())
+}
+
+/// Sets the caller's execution domain.
+pub(crate) fn personality(persona: libc::c_int) -> Result<()> {
+    // SAFETY: no pointers.
+    let ret = unsafe { libc::syscall(libc::SYS_personality, persona) };
+    check(ret, || format!("personality({persona:#x})"))?;
+    Ok(())
+}
+
+/// Sets the caller's NUMA policy; `mode` includes the flags.
+pub(crate) fn set_mempolicy(mode: libc::c_int, nodes: &[u64]) -> Result<()> {
+    // The kernel looks at one bit less than it is told of.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    let mask = if nodes.is_empty() {
+        std::ptr::null()
+    } else {
+        nodes.as_ptr()
+    };
+    // SAFETY: the kernel reads `bits - 1` bits, which the slice has, or nothing.
+    let ret = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) };
+    check(ret, || format!("set_mempolicy({mode:#x}, {nodes:x?})"))?;
+    Ok(())
+}
+
+/// Replaces the caller's session keyring by the one called `name`, making it if there is none. Returns its serial number.
+pub(crate) fn keyctl_join_session_keyring(name: &CStr) -> Result<i32> {
+    // SAFETY: a C string that outlives the call.
+    let ret = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    let serial = check(ret, || format!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name:?})"))?;
+    i32::try_from(serial).map_err(|_| Error {
+        call: "key serial number".into(),
+        errno: Errno::RANGE,
+    })
+}
+
+/// Sets the permissions of a key.
+pub(crate) fn keyctl_setperm(key: i32, permissions: u32) -> Result<()> {
+    // SAFETY: no pointers.
+    let ret = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, key, permissions) };
+    check(ret, || format!("keyctl(KEYCTL_SETPERM, {key}, {permissions:#x})"))?;
+    Ok(())
+}
+
+// ---- the program --------------------------------------------------------------------------------------------------
+
+/// Replaces the caller by a program. Returns only if the kernel refuses.
+pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Error {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let (args, env) = (pointers(args), pointers(env));
+    loop {
+        // SAFETY: three C strings or null-terminated arrays of them, all alive here.
+        unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+        let errno = Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
+        if errno != Errno::INTR {
+            return Error {
+                call: format!("exec {}", path.to_string_lossy()),
+                errno,
+            };
+        }
+    }
+}
+
+// ---- descriptors by number ----------------------------------------------------------------------------------------
+
+/// What to do with a range of descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RangeAct {
+    Close,
+    CloseOnExec,
+}
+
+/// Closes all descriptors from `first` to `last`, now or at execve. No owner of one of them may use it afterwards.
+pub(crate) fn close_range(first: u32, last: u32, act: RangeAct) -> Result<()> {
+    let flags = match act {
+        RangeAct::Close => 0,
+        RangeAct::CloseOnExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
+    // SAFETY: no pointers; what a closed number may break is the caller's to know.
+    let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    check(ret, || format!("close_range({first}, {last}, {flags:#x})"))?;
+    Ok(())
+}
+
+/// Whether a number is an open descriptor, and if so whether it is closed at execve.
+pub(crate) fn is_close_on_exec(fd: RawFd) -> Option<bool> {
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    (flags != -1).then_some(flags & libc::FD_CLOEXEC != 0)
+}
+
+/// Marks a number to be closed at execve.
+pub(crate) fn set_close_on_exec(fd: RawFd) -> Result<()> {
+    // SAFETY: no pointers.
+    let ret = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    check(ret.into(), || format!("fcntl({fd}, F_SETFD, FD_CLOEXEC)"))?;
+    Ok(())
+}
+
+// ---- signals ------------------------------------------------------------------------------------------------------
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub(crate) struct SignalMask(libc::sigset_t);
+
+impl fmt::Debug for SignalMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignalMask")
+    }
+}
+
+/// Blocks every signal that can be blocked; returns what was blocked before.
+pub(crate) fn block_signals() -> Result<SignalMask> {
+    let all = every_signal();
+    let mut old = std::mem::MaybeUninit::uninit();
+    // SAFETY: one initialised set to read, one to write.
+    let errno = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all.0, old.as_mut_ptr()) };
+    if errno != 0 {
+        return Err(Error {
+            call: "sigprocmask(SIG_SETMASK)".into(),
+            errno: Errno::from_raw_os_error(errno),
+        });
+    }
+    // SAFETY: written by the call, which succeeded.
+    Ok(SignalMask(unsafe { old.assume_init() }))
+}
+
+/// Makes exactly the signals of `mask` blocked.
+pub(crate) fn set_signal_mask(mask: &SignalMask) -> Result<()> {
+    // SAFETY: an initialised set to read; nothing to write.
+    let errno = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
+    if errno != 0 {
+        return Err(Error {
+            call: "sigprocmask(SIG_SETMASK)".into(),
+            errno: Errno::from_raw_os_error(errno),
+        });
+    }
+    Ok(())
+}
+
+/// A descriptor that yields the caller's pending blocked signals, without waiting for one.
+pub(crate) fn signalfd() -> Result<OwnedFd> {
+    let all = every_signal();
+    // SAFETY: an initialised set to read.
+    let fd = unsafe { libc::signalfd(-1, &raw const all.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    check_fd(fd.into(), || "signalfd(-1)".into())
+}
+
+fn every_signal() -> SignalMask {
+    let mut all = std::mem::MaybeUninit::uninit();
+    // SAFETY: the call initialises the set and cannot fail.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        SignalMask(all.assume_init())
+    }
+}
+
+/// Gives a signal its default effect again.
+pub(crate) fn reset_signal(signal: libc::c_int) -> Result<()> {
+    // SAFETY: no handler is installed.
+    let old = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    if old == libc::SIG_ERR {
+        check(-1, || format!("signal({signal}, SIG_DFL)"))?;
+    }
+    Ok(())
+}
+
+/// Sends a signal to the process behind a pidfd.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<()> {
+    // SAFETY: no siginfo, so no pointers.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    check(ret, || format!("pidfd_send_signal({signal})"))?;
+    Ok(())
+}
