@@ -6,6 +6,7 @@ mod bundle;
 mod capabilities;
 mod cli;
 mod commands;
+mod container;
 mod error;
 mod fds;
 mod hooks;
@@ -19,14 +20,20 @@ mod namespaces;
 mod personality;
 mod pidfd_socket;
 mod plan;
+mod process_id;
 mod program;
 mod protocol;
+mod record;
 mod rlimits;
 mod scheduler;
+mod signals;
 mod spawn;
 mod spec;
+mod store;
 mod sys;
 mod sysctl;
+mod teardown;
+mod timestamp;
 mod tty;
 mod unix_socket;
 mod users;
@@ -58,9 +65,17 @@ fn main() -> ExitCode {
 
 /// Runs the command; create, run and exec put runc's words before what went wrong, because engines match on them.
 fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
     match command {
+        Command::Delete(args) => commands::delete::run(globals, &args).map(done),
         Command::Features => commands::features::run(globals),
+        Command::Kill(args) => commands::kill::run(globals, &args).map(done),
+        Command::List(args) => commands::list::run(globals, &args).map(done),
+        Command::Pause(args) => commands::pause::run(globals, &args).map(done),
+        Command::Ps(args) => commands::ps::run(globals, &args).map(done),
+        Command::Resume(args) => commands::resume::run(globals, &args).map(done),
         Command::Spec(args) => commands::spec::run(globals, &args),
+        Command::State(args) => commands::state::run(globals, &args).map(done),
         _ => Err(Error::Usage("not yet".into())).during(|| "runc create failed".into()),
     }
 }

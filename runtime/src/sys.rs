@@ -6,10 +6,17 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, SeekFrom, Stat};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 pub(crate) use rustix::io::Errno;
-use rustix::process::Pid;
 
 /// A failed system call: what was asked, and the kernel's answer.
 #[derive(Debug, Clone)]
@@ -92,7 +99,7 @@ fn check_fd(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<OwnedFd>
 
 /// Which side of a clone this is.
 pub(crate) enum Side {
-    Parent { pid: rustix::process::Pid, pidfd: OwnedFd },
+    Parent { pid: Pid, pidfd: OwnedFd },
     Child,
 }
 
@@ -115,7 +122,7 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side>
     // SAFETY: args outlives the call, no memory is shared with the child, and this process has one thread.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     let pid = check(ret, || format!("clone3({:#x})", args.flags))?;
-    match i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+    match i32::try_from(pid).ok().and_then(Pid::from_raw) {
         None => Ok(Side::Child),
         // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor that only we know.
         Some(pid) => Ok(Side::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
@@ -129,7 +136,7 @@ pub(crate) fn exit_now(status: i32) -> ! {
 }
 
 /// execveat(2) of an open file. Returns only on failure.
-pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[std::ffi::CString], envp: &[std::ffi::CString]) -> Error {
+pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) -> Error {
     let (argv, envp) = (pointers(argv), pointers(envp));
     // SAFETY: both arrays are NULL-terminated and their strings live until the call returns.
     let ret = unsafe {
@@ -149,7 +156,7 @@ pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[std::ffi::CString], envp: &[
 }
 
 /// The strings of `list` as a NULL-terminated array for exec.
-fn pointers(list: &[std::ffi::CString]) -> Vec<*const libc::c_char> {
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
     list.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
@@ -182,6 +189,49 @@ pub(crate) fn set_process_name(name: &CStr) -> Result<()> {
     check(ret.into(), || format!("prctl(PR_SET_NAME, {name:?})")).map(drop)
 }
 
+/// pidfd_open(2). ESRCH: no such process; EINVAL: a thread that is not its group's leader.
+pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).named(|| format!("pidfd_open({pid})"))
+}
+
+/// pidfd_send_signal(2) with any number, so that the kernel judges it.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: no pointer is followed: the third argument may be null and the fourth is a flag word.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    check(ret, || format!("pidfd_send_signal({signal})")).map(drop)
+}
+
+/// A signal that [`rustix`] takes: 1 to 64 without the two that the C library keeps for its threads.
+pub(crate) fn to_signal(number: i32) -> Option<Signal> {
+    let known = matches!(number, 1..=31 | 34..=64);
+    // SAFETY: the number is a signal of Linux and not one of the C library's own.
+    known.then(|| unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Waits until `fd` is readable; false when `deadline` came first.
+pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or(Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        });
+        match rustix::event::poll(&mut fds, Some(&left)) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|ready| ready > 0).named(|| "poll".into()),
+        }
+    }
+}
+
 // ---- namespaces ---------------------------------------------------------------------------------------------------
 
 /// setns(2): `fd` is a namespace file (`flags` its type, or 0) or a pidfd (`flags` any set of types, Linux 5.8).
@@ -207,6 +257,122 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> Result<libc::c_int> {
 }
 
 // ---- mounts and files ---------------------------------------------------------------------------------------------
+
+/// A name below a directory, as the calls that end in `at` take it.
+pub(crate) trait Name: rustix::path::Arg + Copy + fmt::Debug {}
+impl<T: rustix::path::Arg + Copy + fmt::Debug> Name for T {}
+
+/// openat(2), close-on-exec and never through a symbolic link as last component.
+pub(crate) fn open_at(dir: BorrowedFd<'_>, name: impl Name, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::io::retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode))
+        .named(|| format!("openat({name:?}, {flags:?})"))
+}
+
+pub(crate) fn mkdir_at(dir: BorrowedFd<'_>, name: impl Name, mode: Mode) -> Result<()> {
+    rustix::fs::mkdirat(dir, name, mode).named(|| format!("mkdirat({name:?}, {:#o})", mode.as_raw_mode()))
+}
+
+pub(crate) fn mkfifo_at(dir: BorrowedFd<'_>, name: impl Name, mode: Mode) -> Result<()> {
+    rustix::fs::mkfifoat(dir, name, mode).named(|| format!("mkfifoat({name:?}, {:#o})", mode.as_raw_mode()))
+}
+
+/// renameat(2) within one directory.
+pub(crate) fn rename_at(dir: BorrowedFd<'_>, from: impl Name, to: impl Name) -> Result<()> {
+    rustix::fs::renameat(dir, from, dir, to).named(|| format!("renameat({from:?}, {to:?})"))
+}
+
+pub(crate) fn unlink_at(dir: BorrowedFd<'_>, name: impl Name, flags: AtFlags) -> Result<()> {
+    rustix::fs::unlinkat(dir, name, flags).named(|| format!("unlinkat({name:?}, {flags:?})"))
+}
+
+/// newfstatat(2) of the name itself; none when there is no such name.
+pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: impl Name) -> Result<Option<Stat>> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        result => result.map(Some).named(|| format!("fstatat({name:?})")),
+    }
+}
+
+pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
+    rustix::fs::fstat(fd).named(|| "fstat".into())
+}
+
+pub(crate) fn flock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<()> {
+    rustix::io::retry_on_intr(|| rustix::fs::flock(fd, operation)).named(|| format!("flock({operation:?})"))
+}
+
+/// Names and types in a directory, without `.` and `..`.
+pub(crate) fn entries(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    rustix::fs::seek(dir, SeekFrom::Start(0)).named(|| "lseek(0)".into())?;
+    let mut listing = RawDir::new(dir, &mut buffer);
+    let mut found = Vec::new();
+    while let Some(entry) = listing.next() {
+        let entry = entry.named(|| "getdents64".into())?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            found.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    Ok(found)
+}
+
+/// Everything from the current offset to the end.
+pub(crate) fn read_all(fd: OwnedFd) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::from(fd).read_to_end(&mut bytes).named(|| "read".into())?;
+    Ok(bytes)
+}
+
+pub(crate) fn write_all(fd: OwnedFd, bytes: &[u8]) -> Result<()> {
+    File::from(fd)
+        .write_all(bytes)
+        .named(|| format!("write({} bytes)", bytes.len()))
+}
+
+/// Writes to standard output at once, so that a full disk or a closed pipe is an error and not a panic.
+pub(crate) fn print(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .named(|| "write to standard output".into())
+}
+
+// ---- regular expressions ------------------------------------------------------------------------------------------
+
+/// A compiled POSIX extended regular expression: regex(3).
+pub(crate) struct Regex(Box<libc::regex_t>);
+
+impl Regex {
+    /// None when the pattern is no regular expression.
+    pub(crate) fn compile(pattern: &CStr) -> Option<Self> {
+        let mut regex = Box::new(MaybeUninit::uninit());
+        // SAFETY: the buffer has room for a regex_t and the pattern ends with a NUL.
+        let failed = unsafe {
+            libc::regcomp(
+                regex.as_mut_ptr(),
+                pattern.as_ptr(),
+                libc::REG_EXTENDED | libc::REG_NOSUB,
+            )
+        };
+        // SAFETY: regcomp said 0, so it has initialised the buffer.
+        (failed == 0).then(|| Self(unsafe { regex.assume_init() }))
+    }
+
+    /// Whether some part of `text` matches.
+    pub(crate) fn is_match(&self, text: &CStr) -> bool {
+        // SAFETY: the expression was compiled, the text ends with a NUL, and no matches are asked for.
+        unsafe { libc::regexec(&raw const *self.0, text.as_ptr(), 0, std::ptr::null_mut(), 0) == 0 }
+    }
+}
+
+impl Drop for Regex {
+    fn drop(&mut self) {
+        // SAFETY: the expression was compiled and is freed once.
+        unsafe { libc::regfree(&raw mut *self.0) }
+    }
+}
 
 // ---- process attributes -------------------------------------------------------------------------------------------
 
@@ -443,21 +609,5 @@ pub(crate) fn reset_signal(signal: libc::c_int) -> Result<()> {
     if old == libc::SIG_ERR {
         check(-1, || format!("signal({signal}, SIG_DFL)"))?;
     }
-    Ok(())
-}
-
-/// Sends a signal to the process behind a pidfd.
-pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<()> {
-    // SAFETY: no siginfo, so no pointers.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    };
-    check(ret, || format!("pidfd_send_signal({signal})"))?;
     Ok(())
 }

@@ -1,0 +1,94 @@
+//! The end of a container: its processes, its cgroup, its directory, its poststop hooks.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde::Deserialize;
+
+use crate::container::{Container, Status};
+use crate::error::{During as _, Error, Result};
+use crate::hooks::{self, State};
+use crate::plan::hooks::{Hook, Hooks, Stage};
+use crate::store::Store;
+use crate::{log, spec};
+
+/// How long a killed process may take to end: it may have to wait for a disk, or give back much memory.
+const LAST_BREATH: Duration = Duration::from_secs(10);
+
+/// Kills the container's processes and waits until the first one has ended.
+pub(crate) fn kill_and_wait(container: &Container) -> Result<()> {
+    let init = container.init()?;
+    let killed = container.signal(libc::SIGKILL);
+    if killed.is_err() && container.init()?.is_some() {
+        // A failed teardown must not leave the rest frozen; the first error stays the answer.
+        return killed.and(container.thaw());
+    }
+    match init {
+        Some(init) if !init.wait_exit(Instant::now() + LAST_BREATH)? => Err(Error::StillRunning),
+        _ => Ok(()),
+    }
+}
+
+/// Removes everything a container without a first process still has, then runs its poststop hooks.
+///
+/// While its cgroup cannot be removed the directory stays, so that the removal can be tried again by name. Hooks that
+/// fail are warnings, as runtime.md asks: nothing is left that they could keep.
+pub(crate) fn destroy(store: &Store, container: &Container) -> Result<()> {
+    // The hooks are read before their file goes; a damaged file is reported once everything is gone.
+    let hooks = poststop_hooks(container);
+    remove(store, container).during(|| "unable to destroy container".into())?;
+    run_poststop(container, &hooks?)
+}
+
+fn remove(store: &Store, container: &Container) -> Result<()> {
+    let cgroup = container.cgroup();
+    // With a pid namespace of its own the kernel has killed the others; without a recorded process nobody has.
+    let leftovers = container.record.init().is_none() || !container.record.has_own_pid_namespace();
+    let killed = if leftovers {
+        cgroup.kill(Signal::KILL)
+    } else {
+        Ok(())
+    };
+    let thawed = container.thaw();
+    let deleted = cgroup.delete();
+    killed.during(|| "unable to kill the container's processes".into())?;
+    thawed.during(|| "unable to thaw container's cgroup".into())?;
+    deleted.during(|| "unable to remove container's cgroup".into())?;
+    store
+        .remove(&container.dir)
+        .during(|| "unable to remove container state dir".into())
+}
+
+fn poststop_hooks(container: &Container) -> Result<Vec<Hook>> {
+    /// Of the configuration only what is needed: the rest is skipped unread.
+    #[derive(Deserialize)]
+    struct Config {
+        hooks: Option<spec::Hooks>,
+    }
+    let hooks = match container.dir.read_config()? {
+        Some(json) => {
+            let what = || format!("read the configuration of container {}", container.dir.id());
+            spec::parse::<Config>(&json)
+                .map_err(|source| Error::Json { what: what(), source })?
+                .hooks
+        }
+        None => Some(container.record.hooks_of_runc()),
+    };
+    Ok(Hooks::plan(hooks.as_ref())?.of(Stage::Poststop).to_vec())
+}
+
+fn run_poststop(container: &Container, hooks: &[Hook]) -> Result<()> {
+    let record = &container.record;
+    let state = State {
+        oci_version: spec::VERSION,
+        id: &record.id,
+        status: Status::Stopped.name(),
+        pid: 0,
+        bundle: &record.bundle().to_string_lossy(),
+        annotations: &record.annotations(),
+    };
+    for error in hooks::run_all(Stage::Poststop, hooks, &state)? {
+        log::warn(format_args!("{}", error.line()));
+    }
+    Ok(())
+}
