@@ -68,13 +68,13 @@ fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
-        Command::Features => commands::features::run(globals),
+        Command::Features => commands::features::run(globals).map(done),
         Command::Kill(args) => commands::kill::run(globals, &args).map(done),
         Command::List(args) => commands::list::run(globals, &args).map(done),
         Command::Pause(args) => commands::pause::run(globals, &args).map(done),
         Command::Ps(args) => commands::ps::run(globals, &args).map(done),
         Command::Resume(args) => commands::resume::run(globals, &args).map(done),
-        Command::Spec(args) => commands::spec::run(globals, &args),
+        Command::Spec(args) => commands::spec::run(&args).map(done),
         Command::State(args) => commands::state::run(globals, &args).map(done),
         _ => Err(Error::Usage("not yet".into())).during(|| "runc create failed".into()),
     }
@@ -114,10 +114,8 @@ fn print(text: &str) -> ExitCode {
 
 fn reject(misuse: Misuse) -> ExitCode {
     print(&misuse.usage);
-    // A log that cannot be opened must not hide what is wrong with the command line.
-    if let Some(Err(error)) = misuse.globals.as_ref().map(open_log) {
-        fail(&error, misuse.code);
-    }
+    // A log that cannot be opened leaves stderr; what is wrong with the command line is the answer all the same.
+    let _ = misuse.globals.as_ref().map(open_log);
     fail(&misuse.error, misuse.code)
 }
 
