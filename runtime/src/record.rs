@@ -21,7 +21,7 @@ pub(crate) struct Record {
     /// In the runtime's pid namespace; 0 (runc: -1) while there is no process yet.
     #[serde(default)]
     pub(crate) init_process_pid: i32,
-    /// Clock ticks since boot: field 22 of proc_pid_stat(5).
+    /// Clock ticks since boot: field 22 of `proc_pid_stat(5)`.
     #[serde(default)]
     pub(crate) init_process_start: u64,
     /// RFC 3339 in UTC with nanoseconds.
