@@ -1,4 +1,5 @@
 //! `knarr`, an OCI runtime: reads its arguments, runs one command, prints at most one error, chooses the exit code.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod affinity;
 mod bitmask;
@@ -93,7 +94,7 @@ fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
         Command::Exec(args) => {
             commands::exec::run(globals, &args).during(|| "exec failed".into()).map(exit_code)
         }
-        Command::Features => commands::features::run(globals),
+        Command::Features => commands::features::run(globals).map(done),
         Command::Kill(args) => commands::kill::run(globals, &args).map(done),
         Command::List(args) => commands::list::run(globals, &args).map(done),
         Command::Pause(args) => commands::pause::run(globals, &args).map(done),
@@ -102,7 +103,7 @@ fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
         Command::Run(args) => {
             commands::run::run(globals, &args).during(|| "runc run failed".into()).map(exit_code)
         }
-        Command::Spec(args) => commands::spec::run(globals, &args),
+        Command::Spec(args) => commands::spec::run(&args).map(done),
         Command::Start(args) => commands::start::run(globals, &args).map(done),
         Command::State(args) => commands::state::run(globals, &args).map(done),
     }
@@ -147,10 +148,8 @@ fn print(text: &str) -> ExitCode {
 
 fn reject(misuse: Misuse) -> ExitCode {
     print(&misuse.usage);
-    // A log that cannot be opened must not hide what is wrong with the command line.
-    if let Some(Err(error)) = misuse.globals.as_ref().map(open_log) {
-        fail(&error, misuse.code);
-    }
+    // A log that cannot be opened leaves stderr; what is wrong with the command line is the answer all the same.
+    let _ = misuse.globals.as_ref().map(open_log);
     fail(&misuse.error, misuse.code)
 }
 

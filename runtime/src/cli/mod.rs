@@ -235,7 +235,7 @@ impl Line {
     fn version(&mut self) -> Reply {
         let program = self.program.clone();
         match std::mem::take(&mut self.flags).resolve(program) {
-            Ok(globals) => Reply::Text(globals.program.version(&globals.root.path)),
+            Ok(globals) => Reply::Text(globals.program.version_lines(&globals.root.path)),
             Err(error) => plain_misuse(error, 1),
         }
     }

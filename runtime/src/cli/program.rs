@@ -10,9 +10,6 @@ use crate::spec;
 const AS_RUNC: &str = concat!("1.5.0+knarr.", env!("CARGO_PKG_VERSION"));
 const AS_CRUN: &str = concat!("1.28+knarr.", env!("CARGO_PKG_VERSION"));
 
-/// Set by the Makefile.
-const COMMIT: Option<&str> = option_env!("KNARR_COMMIT");
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manners {
     Knarr,
@@ -28,6 +25,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The commit this binary was built from; the Makefile says it.
+    pub(crate) const COMMIT: &str = match option_env!("KNARR_COMMIT") {
+        Some(commit) => commit,
+        None => "unknown",
+    };
+
     pub(crate) fn new(argv0: &str) -> Self {
         let mut program = Self {
             argv0: argv0.to_owned(),
@@ -49,8 +52,8 @@ impl Program {
             .unwrap_or("knarr")
     }
 
-    /// The directory below `/run` or `$XDG_RUNTIME_DIR` that holds the state by default.
-    pub(super) fn state_dir(&self) -> &'static str {
+    /// What we answer as, and the directory below `/run` or `$XDG_RUNTIME_DIR` that holds the state by default.
+    pub(super) fn role(&self) -> &'static str {
         match self.manners {
             Manners::Knarr => "knarr",
             Manners::Runc => "runc",
@@ -67,25 +70,26 @@ impl Program {
         }
     }
 
+    pub(crate) fn version(&self) -> &'static str {
+        match self.manners {
+            Manners::Knarr => env!("CARGO_PKG_VERSION"),
+            Manners::Runc => AS_RUNC,
+            Manners::Crun => AS_CRUN,
+        }
+    }
+
     /// What `--version` prints. dockerd takes the first line that contains `version` and the one that begins with
     /// `commit:`; containerd and podman read the lines below under the name `runc` or `crun`, and need nothing of
     /// them under another.
-    pub(super) fn version(&self, root: &Path) -> String {
-        let commit = COMMIT.unwrap_or("unknown");
+    pub(super) fn version_lines(&self, root: &Path) -> String {
+        let name = self.role();
+        let head = format!("{name} version {}\ncommit: {}\n", self.version(), Self::COMMIT);
         match self.manners {
-            Manners::Knarr => format!(
-                "knarr version {}\ncommit: {commit}\nspec: {}\n",
-                env!("CARGO_PKG_VERSION"),
-                spec::VERSION
-            ),
-            Manners::Runc => format!(
-                "runc version {AS_RUNC}\ncommit: {commit}\nspec: {}\n",
-                spec::VERSION
-            ),
-            Manners::Crun => format!(
-                "crun version {AS_CRUN}\ncommit: {commit}\nrundir: {}\nspec: 1.0.0\n+SELINUX +APPARMOR +CAP +SECCOMP +EBPF\n",
-                root.display()
-            ),
+            Manners::Knarr | Manners::Runc => format!("{head}spec: {}\n", spec::VERSION),
+            Manners::Crun => {
+                let root = root.display();
+                format!("{head}rundir: {root}\nspec: 1.0.0\n+SELINUX +APPARMOR +CAP +SECCOMP +EBPF\n")
+            }
         }
     }
 }
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
 
     fn version(argv0: &str) -> String {
-        Program::new(argv0).version(Path::new("/run/crun"))
+        Program::new(argv0).version_lines(Path::new("/run/crun"))
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl RootDir {
     }
 
     pub(super) fn default_for(program: &Program) -> Self {
-        let dir = program.state_dir();
+        let dir = program.role();
         match env::var_os("XDG_RUNTIME_DIR") {
             Some(xdg) if !xdg.is_empty() && honours_xdg(program) => Self {
                 path: Path::new(&xdg).join(dir),
