@@ -62,7 +62,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use cli::{Command, Globals, Invocation, Misuse, Reply};
-use error::{During as _, Error, Result};
+use error::{Error, Result};
 use log::Logger;
 
 fn main() -> ExitCode {
@@ -75,34 +75,43 @@ fn main() -> ExitCode {
     if let Err(error) = open_log(&globals).and_then(|()| globals.root.prepare()) {
         return fail(&error, 1);
     }
-    let failure = if matches!(command, Command::Exec(_)) {
-        255
-    } else {
-        1
-    };
-    run(&globals, command).unwrap_or_else(|error| fail(&error, failure))
+    let (prefix, code) = failure(&command);
+    run(&globals, command).unwrap_or_else(|error| match prefix {
+        Some(prefix) => fail(
+            &Error::During {
+                act: prefix.into(),
+                source: Box::new(error),
+            },
+            code,
+        ),
+        None => fail(&error, code),
+    })
 }
 
-/// Runs the command; create, run and exec put runc's words before what went wrong, because engines match on them.
+/// How the error of a command begins, which is runc's word under any name because engines match on it, and the exit
+/// status that goes with it.
+fn failure(command: &Command) -> (Option<&'static str>, u8) {
+    match command {
+        Command::Create(_) => (Some("runc create failed"), 1),
+        Command::Run(_) => (Some("runc run failed"), 1),
+        Command::Exec(_) => (Some("exec failed"), 255),
+        _ => (None, 1),
+    }
+}
+
 fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Create(args) => {
-            commands::create::run(globals, &args).during(|| "runc create failed".into()).map(done)
-        }
+        Command::Create(args) => commands::create::run(globals, &args).map(done),
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
-        Command::Exec(args) => {
-            commands::exec::run(globals, &args).during(|| "exec failed".into()).map(exit_code)
-        }
+        Command::Exec(args) => commands::exec::run(globals, &args).map(exit_code),
         Command::Features => commands::features::run(globals).map(done),
         Command::Kill(args) => commands::kill::run(globals, &args).map(done),
         Command::List(args) => commands::list::run(globals, &args).map(done),
         Command::Pause(args) => commands::pause::run(globals, &args).map(done),
         Command::Ps(args) => commands::ps::run(globals, &args).map(done),
         Command::Resume(args) => commands::resume::run(globals, &args).map(done),
-        Command::Run(args) => {
-            commands::run::run(globals, &args).during(|| "runc run failed".into()).map(exit_code)
-        }
+        Command::Run(args) => commands::run::run(globals, &args).map(exit_code),
         Command::Spec(args) => commands::spec::run(&args).map(done),
         Command::Start(args) => commands::start::run(globals, &args).map(done),
         Command::State(args) => commands::state::run(globals, &args).map(done),

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use knarr_cgroups::{Already, Cgroup, Driver, Request};
+use knarr_cgroups::{Already, Cgroup, Request};
 
 use crate::bundle::Bundle;
-use crate::cli::{CgroupManager, CreateArgs, Globals};
+use crate::cli::{CreateArgs, Globals};
 use crate::container::Container;
 use crate::error::{During, Error, Result};
 use crate::hooks::{self, Environment};
@@ -163,7 +163,7 @@ impl Making<'_> {
         let request = Request {
             id: &self.args.id,
             cgroups_path: self.design.bundle.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str()),
-            driver: driver(self.globals.cgroup_manager),
+            driver: self.globals.cgroup_driver,
             rootless: self.globals.rootless(),
             scope_prefix: self.globals.program.name(),
             annotations: &[],
@@ -347,13 +347,5 @@ impl Making<'_> {
         for error in [deleted, self.store.remove(&self.dir)].into_iter().filter_map(Result::err) {
             log::warn(format_args!("clean up after the failed start of container {}: {}", self.args.id, error.line()));
         }
-    }
-}
-
-fn driver(manager: CgroupManager) -> Driver {
-    match manager {
-        CgroupManager::Cgroupfs => Driver::Cgroupfs,
-        CgroupManager::Systemd => Driver::Systemd,
-        CgroupManager::Disabled => Driver::Disabled,
     }
 }

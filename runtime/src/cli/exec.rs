@@ -21,7 +21,8 @@ pub(crate) struct ExecArgs {
     pub(crate) cwd: String,
     pub(crate) process_label: String,
     pub(crate) apparmor: String,
-    user: String,
+    /// `uid[:gid]`.
+    pub(crate) user: String,
     pub(crate) env: Vec<String>,
     pub(crate) tty: bool,
     pub(crate) additional_gids: Vec<u32>,
@@ -36,29 +37,7 @@ pub(crate) struct ExecArgs {
     pub(crate) ignore_paused: bool,
 }
 
-/// `--user`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ExecUser {
-    pub(crate) uid: u32,
-    pub(crate) gid: Option<u32>,
-}
-
 impl ExecArgs {
-    pub(crate) fn user(&self) -> Result<Option<ExecUser>> {
-        if self.user.is_empty() {
-            return Ok(None);
-        }
-        let (uid, gid) = match self.user.split_once(':') {
-            Some((uid, gid)) => (uid, Some(gid)),
-            None => (self.user.as_str(), None),
-        };
-        let gid = gid.map(|text| parse_id("bad gid", text)).transpose()?;
-        Ok(Some(ExecUser {
-            uid: parse_id("bad uid", uid)?,
-            gid,
-        }))
-    }
-
     /// The sub-cgroups to join, by controller (cgroup v1), or one with an empty controller (cgroup v2).
     pub(crate) fn sub_cgroups(&self) -> Result<BTreeMap<String, String>> {
         let mut paths = BTreeMap::new();
@@ -86,11 +65,6 @@ impl ExecArgs {
         }
         Ok(paths)
     }
-}
-
-fn parse_id(what: &str, text: &str) -> Result<u32> {
-    text.parse()
-        .map_err(|error| Error::Usage(format!("{what}: \"{text}\": {error}")))
 }
 
 pub(super) const EXEC: Verb<ExecArgs> = Verb {
@@ -204,30 +178,6 @@ fn parse_gid(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with_user(user: &str) -> Result<Option<ExecUser>> {
-        ExecArgs {
-            user: user.into(),
-            ..ExecArgs::default()
-        }
-        .user()
-    }
-
-    #[test]
-    fn users_are_numbers() {
-        assert_eq!(with_user("").unwrap(), None);
-        assert_eq!(with_user("7").unwrap(), Some(ExecUser { uid: 7, gid: None }));
-        assert_eq!(with_user("7:0").unwrap(), Some(ExecUser { uid: 7, gid: Some(0) }));
-        for (user, text) in [
-            ("bob", "bad uid"),
-            ("7:", "bad gid"),
-            (":7", "bad uid"),
-            ("4294967296", "bad uid"),
-        ] {
-            let error = with_user(user).unwrap_err().line();
-            assert!(error.starts_with(text), "{user:?}: {error}");
-        }
-    }
 
     fn with_cgroups(cgroups: &[&str]) -> Result<BTreeMap<String, String>> {
         let cgroups = cgroups.iter().map(|&cgroup| cgroup.into()).collect();

@@ -1,28 +1,19 @@
 //! The global flags, which runc's parser takes before and after the command, and what they mean.
 
+use knarr_cgroups::Driver;
+
 use super::flag::Flag;
 use super::program::Program;
 use super::root_dir::{RootDir, in_user_namespace};
 use crate::error::{Error, Result};
 use crate::log::{Format, Level, Target};
 
-/// Who manages the container's cgroups.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum CgroupManager {
-    #[default]
-    Cgroupfs,
-    /// `--systemd-cgroup`: `cgroupsPath` reads `slice:prefix:name`.
-    Systemd,
-    /// crun's `--cgroup-manager disabled`: none is made or joined.
-    Disabled,
-}
-
 /// What every command knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Globals {
     pub(crate) program: Program,
     pub(crate) root: RootDir,
-    pub(crate) cgroup_manager: CgroupManager,
+    pub(crate) cgroup_driver: Driver,
     pub(crate) log: Target,
     pub(crate) log_format: Format,
     pub(crate) log_level: Level,
@@ -47,7 +38,7 @@ pub(super) struct GlobalFlags {
     log_format: String,
     log_level: Option<Level>,
     root: Option<String>,
-    cgroup_manager: CgroupManager,
+    cgroup_driver: Driver,
     rootless: Option<bool>,
     pub(super) version: bool,
 }
@@ -60,7 +51,7 @@ impl GlobalFlags {
                 Some(root) => RootDir::given(root)?,
                 None => RootDir::default_for(&program),
             },
-            cgroup_manager: self.cgroup_manager,
+            cgroup_driver: self.cgroup_driver,
             log: self.log,
             log_format: match self.log_format.as_str() {
                 "" | "text" => Format::Text,
@@ -103,18 +94,12 @@ pub(super) const FLAGS: &[Flag<GlobalFlags>] = &[
     ),
     Flag::switch(
         &["systemd-cgroup"],
-        |g, on| {
-            g.cgroup_manager = if on {
-                CgroupManager::Systemd
-            } else {
-                CgroupManager::Cgroupfs
-            }
-        },
+        |g, on| g.cgroup_driver = if on { Driver::Systemd } else { Driver::Cgroupfs },
         "let systemd manage cgroups; cgroupsPath is then \"slice:prefix:name\"",
     ),
     Flag::parsed(
         &["cgroup-manager"],
-        |g, text| parse_cgroup_manager(text).map(|manager| g.cgroup_manager = manager),
+        |g, text| parse_cgroup_driver(text).map(|driver| g.cgroup_driver = driver),
         "who manages cgroups: 'cgroupfs', 'systemd' or 'disabled' (default: \"cgroupfs\")",
     ),
     Flag::parsed(
@@ -141,11 +126,11 @@ fn parse_level(text: &str) -> Result<Level, String> {
     }
 }
 
-fn parse_cgroup_manager(text: &str) -> Result<CgroupManager, String> {
+fn parse_cgroup_driver(text: &str) -> Result<Driver, String> {
     match text {
-        "cgroupfs" => Ok(CgroupManager::Cgroupfs),
-        "systemd" => Ok(CgroupManager::Systemd),
-        "disabled" => Ok(CgroupManager::Disabled),
+        "cgroupfs" => Ok(Driver::Cgroupfs),
+        "systemd" => Ok(Driver::Systemd),
+        "disabled" => Ok(Driver::Disabled),
         _ => Err("must be cgroupfs, systemd or disabled".into()),
     }
 }

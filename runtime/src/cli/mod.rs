@@ -17,12 +17,12 @@ mod scan;
 mod verb;
 
 pub(crate) use create::CreateArgs;
-pub(crate) use exec::{ExecArgs, ExecUser};
-pub(crate) use globals::{CgroupManager, Globals};
+pub(crate) use exec::ExecArgs;
+pub(crate) use globals::Globals;
 pub(crate) use inspect::{ListArgs, ListFormat, PsArgs, SpecArgs};
 pub(crate) use lifecycle::{ContainerArgs, DeleteArgs, KillArgs};
 pub(crate) use program::{Manners, Program};
-pub(crate) use root_dir::{Origin, RootDir};
+pub(crate) use root_dir::Origin;
 
 use crate::error::Error;
 use flag::parse_bool;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use knarr_cgroups::Driver;
+
 use super::*;
 use crate::log::{Format, Level, Target};
 
@@ -166,7 +168,7 @@ fn exec_leaves_everything_after_the_id_to_the_program() {
     assert_eq!(args.env, ["A=b,c", "D="]);
     assert_eq!(args.additional_gids, [5, 6]);
     assert_eq!(args.caps, ["CAP_KILL", "CAP_CHOWN"]);
-    assert_eq!(args.user().unwrap(), Some(ExecUser { uid: 1, gid: Some(2) }));
+    assert_eq!(args.user, "1:2");
     assert!(!args.tty);
     assert_eq!(args.no_new_privs, None);
     assert_eq!(exec("exec -- id ls -l").args, ["ls", "-l"]);
@@ -277,7 +279,7 @@ fn global_flags_stand_before_or_after_the_command() {
         );
         assert_eq!(globals.root.path, Path::new("/r"), "{line:?}");
         assert_eq!(globals.root.origin, Origin::Given, "{line:?}");
-        assert_eq!(globals.cgroup_manager, CgroupManager::Systemd, "{line:?}");
+        assert_eq!(globals.cgroup_driver, Driver::Systemd, "{line:?}");
         assert!(globals.rootless(), "{line:?}");
     }
     // A command's own flag goes before a global one of the same name.
@@ -294,17 +296,17 @@ fn global_flags_have_runc_s_defaults() {
         (globals.log, globals.log_format, globals.log_level),
         (Target::Stderr, Format::Text, Level::Info)
     );
-    assert_eq!(globals.cgroup_manager, CgroupManager::Cgroupfs);
+    assert_eq!(globals.cgroup_driver, Driver::Cgroupfs);
 }
 
 #[test]
 fn crun_s_global_flags_are_understood() {
     for (line, manager) in [
-        ("--cgroup-manager=systemd state x", CgroupManager::Systemd),
-        ("--cgroup-manager disabled state x", CgroupManager::Disabled),
-        ("--cgroup-manager=cgroupfs state x", CgroupManager::Cgroupfs),
+        ("--cgroup-manager=systemd state x", Driver::Systemd),
+        ("--cgroup-manager disabled state x", Driver::Disabled),
+        ("--cgroup-manager=cgroupfs state x", Driver::Cgroupfs),
     ] {
-        assert_eq!(globals(line).cgroup_manager, manager);
+        assert_eq!(globals(line).cgroup_driver, manager);
     }
     assert_eq!(
         globals("--log=journald:box --log-level=warning state x").log,

@@ -102,7 +102,7 @@ fn process_of(args: &ExecArgs, container: Process) -> Result<Process> {
         cwd: args.cwd.clone(),
         env: args.env.clone(),
         terminal: args.tty,
-        user: args.user()?.map(|user| UserFlag { uid: user.uid, gid: user.gid }),
+        user: if args.user.is_empty() { None } else { Some(UserFlag::parse(&args.user)?) },
         additional_gids: args.additional_gids.clone(),
         process_label: args.process_label.clone(),
         apparmor: args.apparmor.clone(),
