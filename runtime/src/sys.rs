@@ -6,6 +6,8 @@
 
 pub(crate) mod attributes;
 pub(crate) mod descriptors;
+pub(crate) mod files;
+pub(crate) mod mounts;
 pub(crate) mod signals;
 
 use std::ffi::CStr;
@@ -13,6 +15,8 @@ use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub(crate) use rustix::io::Errno;
+
+use mounts::MountChange;
 
 /// A failed system call: what was asked, and the kernel's answer.
 #[derive(Debug, Clone)]
@@ -223,3 +227,35 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> Result<libc::c_int> {
 }
 
 // ---- mounts and files ---------------------------------------------------------------------------------------------
+
+/// mount_setattr(2) (Linux 5.12) on the mount at `path`, or on the one that `dir` is where `path` is empty.
+pub(crate) fn mount_setattr(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int, change: &MountChange<'_>) -> Result<()> {
+    let mut attributes = libc::mount_attr {
+        attr_set: change.set,
+        attr_clr: change.clear,
+        #[allow(clippy::useless_conversion)]
+        propagation: change.propagation.into(),
+        userns_fd: change.ids.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs())),
+    };
+    if change.ids.is_some() {
+        attributes.attr_set |= libc::MOUNT_ATTR_IDMAP;
+    }
+    // SAFETY: the path ends in a NUL, the structure and its size belong together, both outlive the call.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw mut attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    check(ret, || {
+        let (set, clear, propagation) = (attributes.attr_set, attributes.attr_clr, attributes.propagation);
+        format!("mount_setattr({path:?}, set {set:#x}, clear {clear:#x}, propagation {propagation:#x})")
+    })?;
+    Ok(())
+}
+
+// ---- process attributes -------------------------------------------------------------------------------------------
