@@ -13,9 +13,11 @@ mod identity;
 mod idmap;
 mod interpreter;
 mod keyring;
+mod lsm;
 mod mempolicy;
 mod namespaces;
 mod notify_socket;
+mod oom_score;
 mod personality;
 mod pidfd_socket;
 mod plan;
@@ -34,5 +36,6 @@ mod terminal_proxy;
 mod tty;
 mod unix_socket;
 mod users;
+mod working_directory;
 
 fn main() {}
