@@ -184,3 +184,109 @@ fn is_bounded(number: u32) -> Result<bool> {
         .named(|| format!("prctl(PR_CAPBSET_READ, {number})"))?;
     Ok(bounded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Identity, Setgroups, apply as apply_identity};
+
+    /// The line of a field of `/proc/thread-self/status`, in words.
+    fn status(field: &str) -> Vec<String> {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("read status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.expect("the field")
+            .split_whitespace()
+            .map(String::from)
+            .collect()
+    }
+
+    fn mask(field: &str) -> u64 {
+        u64::from_str_radix(&status(field)[0], 16).expect("hexadecimal")
+    }
+
+    #[test]
+    fn numbers_are_the_kernels() {
+        for (name, expected) in [
+            ("CAP_CHOWN", 0),
+            ("CAP_SYS_ADMIN", 21),
+            ("CAP_CHECKPOINT_RESTORE", 40),
+        ] {
+            assert_eq!(number(name), Some(expected));
+        }
+        assert_eq!(
+            (number("cap_chown"), number("CHOWN"), number("")),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn the_last_capability_is_the_kernels() {
+        let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("read cap_last_cap");
+        assert_eq!(last_supported().expect("probe").to_string(), last.trim());
+    }
+
+    #[test]
+    fn a_process_ends_up_with_its_user_and_exactly_its_sets() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can change its user");
+            return;
+        }
+        let (chown, kill, raw, admin) = (1, 1 << 5, 1 << 13, 1 << 21);
+        let sets = CapSets {
+            bounding: chown | kill | raw,
+            permitted: chown | kill,
+            effective: kill,
+            inheritable: chown | raw,
+            // Neither permitted nor inheritable: the kernel refuses the second.
+            ambient: chown | admin,
+        };
+        let identity = Identity {
+            uid: 4321,
+            gid: 1234,
+            groups: vec![7, 5],
+        };
+        std::thread::spawn(move || {
+            drop_bounding(sets.bounding).expect("drop");
+            keep().expect("keep");
+            apply_identity(&identity, Setgroups::Allow).expect("change user");
+            let warnings = apply(&sets).expect("apply");
+            assert_eq!(
+                warnings,
+                ["can't raise ambient capability CAP_SYS_ADMIN: operation not permitted"]
+            );
+            assert_eq!((mask("CapBnd"), mask("CapPrm")), (sets.bounding, sets.permitted));
+            assert_eq!(
+                (mask("CapEff"), mask("CapInh")),
+                (sets.effective, sets.inheritable)
+            );
+            assert_eq!(mask("CapAmb"), chown);
+            assert_eq!(
+                (status("Uid"), status("Gid")),
+                (vec!["4321".to_string(); 4], vec!["1234".to_string(); 4])
+            );
+            assert_eq!(status("Groups"), ["5", "7"]);
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
+
+    #[test]
+    fn what_was_ambient_before_does_not_stay() {
+        let both = CapSets {
+            permitted: 1,
+            inheritable: 1,
+            ambient: 1,
+            ..CapSets::default()
+        };
+        std::thread::spawn(move || {
+            assert!(apply(&both).expect("apply").is_empty());
+            assert_eq!(mask("CapAmb"), 1);
+            assert!(apply(&CapSets { ambient: 0, ..both }).expect("apply").is_empty());
+            assert_eq!((mask("CapAmb"), mask("CapPrm"), mask("CapInh")), (0, 1, 1));
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
+}

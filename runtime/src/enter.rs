@@ -17,7 +17,7 @@ use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
 use crate::spawn::{Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, lsm, oom_score, rlimits, sys};
+use crate::{keyring, log, lsm, rlimits, sys};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
@@ -74,9 +74,7 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
         (None, None) => affinity::reset(Some(child.pid))?,
         (None, Some(_)) => {}
     }
-    if let Some(score) = entry.process.oom_score_adj {
-        oom_score::set(child.pid, score)?;
-    }
+    launch::set_oom_score(entry.process, child.pid)?;
     end.order(Order::Joined)
 }
 

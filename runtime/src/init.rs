@@ -23,7 +23,7 @@ use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, net_devices, start_gate, sysctl};
+use crate::{launch, log, lsm, net_devices, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -61,13 +61,13 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     if plan.namespaces.has(Kind::User) {
         launch::become_root()?;
     }
-    join_keyring(plan)?;
+    let proc = Proc::open(proc_scope(plan))?;
+    join_keyring(plan, &proc)?;
     if plan.namespaces.is_new(Kind::Network) {
         net_devices::raise_loopback()?;
     }
 
     // The file system. The parent moves us into our cgroup meanwhile.
-    let proc = Proc::open(proc_scope(plan))?;
     let mut root = build(plan, building, end)?;
     net_devices::configure(&plan.net_devices, scene.net_devices)?;
 
@@ -88,7 +88,7 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     rootfs::finalize(&root, &plan.rootfs)?;
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     set_names(plan)?;
-    plan.sysctls.iter().try_for_each(|sysctl| sysctl::write(&proc, sysctl))?;
+    sysctl::write(&proc, &plan.sysctls)?;
     rootfs::restrict(&mut root, &plan.rootfs)?;
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
@@ -160,13 +160,16 @@ fn cpus(spec: &Spec) -> &str {
     resources.and_then(|resources| resources.cpu.as_ref()).map_or("", |cpu| cpu.cpus.as_str())
 }
 
-fn join_keyring(plan: &Plan) -> Result<()> {
+fn join_keyring(plan: &Plan, proc: &Proc) -> Result<()> {
     let Some(name) = &plan.process.keyring else { return Ok(()) };
+    // SELinux labels a key when it is made.
+    let label = plan.process.selinux.as_deref();
+    label.map_or(Ok(()), |label| lsm::set_key_label(proc, label))?;
     let searchable = if plan.namespaces.has(Kind::User) { Searchable::ByAll } else { Searchable::ByUser };
     if let Some(warning) = keyring::create(name, searchable)? {
         log::warn(format_args!("{warning}"));
     }
-    Ok(())
+    label.map_or(Ok(()), |_| lsm::reset_key_label(proc))
 }
 
 /// Its root is the cgroup that its maker is in: hence after the parent has moved us there.

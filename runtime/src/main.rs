@@ -57,6 +57,7 @@ mod terminal_proxy;
 mod tty;
 mod unix_socket;
 mod users;
+mod working_directory;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

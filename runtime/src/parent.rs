@@ -29,7 +29,7 @@ use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
 use crate::fds::{ListenVariables, Passed};
-use crate::{log, net_devices, oom_score, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
+use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,7 +268,7 @@ impl Making<'_> {
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
         cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
-        plan.process.oom_score_adj.map_or(Ok(()), |score| oom_score::set(child.pid, score))
+        launch::set_oom_score(&plan.process, child.pid)
     }
 
     /// Answers init until only execve is left.

@@ -213,14 +213,6 @@ pub(crate) fn set_child_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
 }
 
-/// SIGPIPE ends the program that comes next, as it expects.
-pub(crate) fn restore_sigpipe() -> Result<()> {
-    // SAFETY: the default action is no code of ours.
-    let previous = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    let failed = if previous == libc::SIG_ERR { -1 } else { 0 };
-    check(failed, || "signal(SIGPIPE, SIG_DFL)".into()).map(drop)
-}
-
 /// The name `ps` shows for this process; at most 15 bytes count.
 pub(crate) fn set_process_name(name: &CStr) -> Result<()> {
     // SAFETY: PR_SET_NAME reads at most 16 bytes of a NUL-terminated string.
