@@ -13,7 +13,7 @@ use crate::sys::files::{chown_fd, exists, make_node_at, open_at, stat_fd, symlin
 use crate::sys::mounts::{Depth, attach_at_nofollow, clone_tree};
 use crate::sys::{self, Errno};
 
-use super::{Last, Missing, RootDir, Sources};
+use super::{Last, Missing, Root, RootDir, Sources};
 
 pub(super) fn fill_dev(root: &RootDir, nodes: &[DeviceNode], in_user_namespace: bool, sources: &mut Sources) -> Result<()> {
     let dev = root.find("dev", Missing::Directory, Last::Follow).during(|| "configuring container /dev".into())?.fd;
@@ -121,7 +121,7 @@ pub(super) fn is_null(fd: impl AsFd) -> sys::Result<bool> {
 
 /// Standard descriptors on the host's `/dev/null` move to the container's, so that no inode of the host is left.
 /// After [`super::enter_root`].
-pub(crate) fn reopen_null(root: &RootDir) -> Result<()> {
+pub(crate) fn reopen_null(root: &Root) -> Result<()> {
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let mut null = None;
     for (number, stream) in streams.into_iter().enumerate() {
@@ -130,7 +130,7 @@ pub(crate) fn reopen_null(root: &RootDir) -> Result<()> {
         }
         let fd = match null.take() {
             Some(fd) => fd,
-            None => open_null(root).during(|| "error reopening /dev/null inside container".into())?,
+            None => open_null(root.dir()).during(|| "error reopening /dev/null inside container".into())?,
         };
         let set = [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr];
         sys::Named::named(set[number](&fd), || format!("dup2({number})"))?;
@@ -139,7 +139,7 @@ pub(crate) fn reopen_null(root: &RootDir) -> Result<()> {
     Ok(())
 }
 
-fn open_null(root: &RootDir) -> sys::Result<OwnedFd> {
+pub(super) fn open_null(root: &RootDir) -> sys::Result<OwnedFd> {
     let dev = root.find("dev", Missing::Fail, Last::Follow)?.fd;
     let null = open_at(&dev, "null", OFlags::RDWR | OFlags::NOFOLLOW)?;
     if is_null(&null)? {

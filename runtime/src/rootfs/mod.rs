@@ -17,6 +17,8 @@ mod sources;
 mod tmpfs_copyup;
 
 #[cfg(test)]
+mod scratch;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
