@@ -27,10 +27,7 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn block() -> Result<Self> {
         let callers = block_signals()?;
-        Ok(Self {
-            fd: signalfd()?,
-            callers,
-        })
+        Ok(Self { fd: signalfd()?, callers })
     }
 
     /// Makes the caller's mask count again: in the new process before it runs its program.
@@ -46,9 +43,8 @@ impl Signals {
             result => result.named(|| "read(signalfd)".into())?,
         };
         let own = getpid().as_raw_pid();
-        let signals = records[..read]
-            .chunks_exact(RECORD)
-            .map(|record| (field(record, SIGNAL), field(record, PID)));
+        let signals =
+            records[..read].chunks_exact(RECORD).map(|record| (field(record, SIGNAL), field(record, PID)));
         // A SIGPIPE of our own says what the failed write has said already.
         let others = signals.filter(|(signal, pid)| (*signal, *pid) != (libc::SIGPIPE, own));
         Ok(others.map(|(signal, _)| signal).collect())
@@ -62,10 +58,7 @@ impl AsFd for Signals {
 }
 
 fn field(record: &[u8], at: usize) -> i32 {
-    record
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .map_or(0, |bytes| i32::from_ne_bytes(*bytes))
+    record.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| i32::from_ne_bytes(*bytes))
 }
 
 /// Gives SIGPIPE its effect again, which Rust's start-up code took away: ignored signals stay ignored through execve.

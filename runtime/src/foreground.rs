@@ -8,9 +8,9 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, getpid, wait, waitid};
 
+use crate::caught_signals::Signals;
 use crate::error::Result;
 use crate::notify_socket::NotifySocket;
-use crate::caught_signals::Signals;
 use crate::sys::signals::pidfd_send_signal;
 use crate::sys::{Errno, Named as _, retry};
 use crate::terminal_proxy::{End, TerminalProxy};
@@ -94,11 +94,7 @@ impl Foreground<'_> {
         }
         retry(|| poll(&mut fds, None)).named(|| "poll()".into())?;
         let is_ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(sources
-            .into_iter()
-            .zip(is_ready)
-            .filter_map(|(source, ready)| ready.then_some(source))
-            .collect())
+        Ok(sources.into_iter().zip(is_ready).filter_map(|(source, ready)| ready.then_some(source)).collect())
     }
 
     /// Hands the caller's signals on. Returns the status of the process if it was among the children that ended.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::fs::Mode;
 
+use crate::caught_signals::Signals;
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
@@ -32,7 +33,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) plan: &'a Plan,
     pub(crate) net_devices: &'a [net_devices::Found],
-    pub(crate) start: Start,
+    pub(crate) start: Start<'a>,
     /// `--console-socket`, connected.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) passed: Passed,
@@ -45,11 +46,11 @@ pub(crate) struct Building<'a> {
 }
 
 /// What lets the program run.
-pub(crate) enum Start {
+pub(crate) enum Start<'a> {
     /// `create`: a byte in the FIFO.
     Gate(OwnedFd),
-    /// `run`: an order of the parent.
-    Channel,
+    /// `run`: an order of the parent, which may have blocked signals for itself.
+    Channel(Option<&'a Signals>),
 }
 
 /// The whole list. Returns only an error.
@@ -107,8 +108,9 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
             fds::close_from(passed.first_private(), Some(gate.as_raw_fd().unsigned_abs()))?;
             start_gate::wait(gate.as_fd())?;
         }
-        Start::Channel => {
+        Start::Channel(signals) => {
             fds::close_from(passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
+            signals.map_or(Ok(()), Signals::unblock)?;
             end.await_order(Order::Start)?;
         }
     }

@@ -6,18 +6,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::process::{Gid, Pid, Uid};
-use rustix::thread::{set_no_new_privs, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
-use crate::error::{During, Error, Result};
+use crate::error::Result;
+use crate::fds::Passed;
 use crate::identity::{self, Setgroups};
 use crate::plan::process::{Home, ProcessPlan};
-use crate::fds::Passed;
 use crate::proc::{Proc, Scope};
 use crate::protocol::InitEnd;
-use crate::sys::{self, Errno, Named};
+use crate::sys::{self, Named};
 use crate::tty::Pseudoterminal;
 use crate::working_directory::{self, Entered};
-use crate::{capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, users};
+use crate::{
+    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, users,
+};
 
 /// The first acts of a process that is to enter a container.
 pub(crate) fn begin() -> Result<()> {
@@ -82,7 +84,7 @@ pub(crate) fn hand_over(terminal: Pseudoterminal, console: Option<&OwnedFd>, end
 /// The attributes that one system call each sets, and that survive execve.
 pub(crate) fn set_attributes(process: &ProcessPlan, cpus: &str) -> Result<()> {
     if process.no_new_privileges {
-        set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into())?;
+        identity::forbid_new_privileges()?;
     }
     if let Some(attr) = &process.scheduler {
         scheduler::set_policy(attr, cpus)?;

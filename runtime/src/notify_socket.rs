@@ -3,16 +3,13 @@
 //! The container gets a socket of its own, in the state directory: the manager would not know its processes, and the
 //! manager's socket is no business of theirs. Only `READY=` is passed on.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, mkdirat, openat};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, bind, connect, recv,
-    sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, socket_with,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -26,32 +23,59 @@ const DIRECTORY: &str = "notify";
 const NAME: &str = "notify.sock";
 const MOUNT_POINT: &str = "/run/notify";
 /// As long as the manager may take to look at what it was told (`sd_notify_barrier(3)`).
-const BARRIER: Timespec = Timespec {
-    tv_sec: 30,
-    tv_nsec: 0,
-};
+const BARRIER: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 /// Of a datagram; longer ones are cut, and no state is that long.
 const MAX_DATAGRAM: usize = 4096;
 
+/// The service manager of the caller, and where the container's socket will be.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    state_directory: PathBuf,
+    socket: String,
+}
+
+impl Manager {
+    /// `NOTIFY_SOCKET` of the environment: none when nobody waits.
+    pub(crate) fn from_environment(state_directory: PathBuf) -> Option<Self> {
+        let socket = std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty())?;
+        Some(Self { state_directory, socket })
+    }
+
+    /// Lets the container's program find its socket.
+    pub(crate) fn add_socket(&self, spec: &mut spec::Spec) {
+        spec.mounts.push(mount(&self.state_directory));
+        if let Some(process) = &mut spec.process {
+            process.env.push(variable());
+        }
+    }
+
+    /// Makes the directory that is mounted, before the container is.
+    pub(crate) fn make_directory(&self) -> Result<()> {
+        make_directory(&self.state_directory)
+    }
+
+    pub(crate) fn bind(&self) -> Result<NotifySocket> {
+        NotifySocket::bind(&self.state_directory, &self.socket)
+    }
+}
+
 /// How the container gets to its socket: to be added to its mounts.
-pub(crate) fn mount(state_directory: &Path) -> spec::Mount {
+fn mount(state_directory: &Path) -> spec::Mount {
     spec::Mount {
         destination: MOUNT_POINT.into(),
         source: state_directory.join(DIRECTORY).to_string_lossy().into_owned(),
-        options: ["bind", "nosuid", "noexec", "nodev", "ro"]
-            .map(String::from)
-            .into(),
+        options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
         ..spec::Mount::default()
     }
 }
 
 /// The variable that names the socket: to be added to the container's environment.
-pub(crate) fn variable() -> String {
+fn variable() -> String {
     format!("NOTIFY_SOCKET={MOUNT_POINT}/{NAME}")
 }
 
 /// Makes the directory that is mounted, before the container is.
-pub(crate) fn make_directory(state_directory: &Path) -> Result<()> {
+fn make_directory(state_directory: &Path) -> Result<()> {
     let path = state_directory.join(DIRECTORY);
     mkdirat(CWD, &path, Mode::from_raw_mode(0o755)).named(|| format!("mkdir {}", path.display()))?;
     Ok(())
@@ -76,7 +100,7 @@ pub(crate) enum Outcome {
 
 impl NotifySocket {
     /// `manager` is the `NOTIFY_SOCKET` of the runtime: a path, or `@` and an abstract name.
-    pub(crate) fn bind(state_directory: &Path, manager: &str) -> Result<Self> {
+    fn bind(state_directory: &Path, manager: &str) -> Result<Self> {
         Ok(Self {
             container: bind_in(&state_directory.join(DIRECTORY))
                 .during(|| "bind the notify socket".into())?,
@@ -131,11 +155,7 @@ impl NotifySocket {
         drop(write);
         let mut fds = [PollFd::from_borrowed_fd(read.as_fd(), PollFlags::IN)];
         let closed = retry(|| poll(&mut fds, Some(&BARRIER))).named(|| "poll(barrier)".into())?;
-        Ok(if closed == 0 {
-            Outcome::Unconfirmed
-        } else {
-            Outcome::Ready
-        })
+        Ok(if closed == 0 { Outcome::Unconfirmed } else { Outcome::Ready })
     }
 }
 
@@ -146,9 +166,7 @@ impl AsFd for NotifySocket {
 }
 
 fn ready_line(message: &[u8]) -> Option<&[u8]> {
-    message
-        .split(|byte| *byte == b'\n')
-        .find(|line| line.starts_with(b"READY="))
+    message.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY="))
 }
 
 /// Through a descriptor of its directory, as an address holds 107 bytes and the path may be longer.
@@ -207,18 +225,9 @@ mod tests {
             let manager = UnixDatagram::bind(&manager_path).expect("bind");
             make_directory(&directory).expect("make the directory");
             let socket = NotifySocket::bind(&directory, manager_path.to_str().expect("utf-8")).expect("bind");
-            let process = Command::new("cat")
-                .stdin(Stdio::piped())
-                .spawn()
-                .expect("spawn cat");
+            let process = Command::new("cat").stdin(Stdio::piped()).spawn().expect("spawn cat");
             let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).expect("pidfd");
-            Self {
-                directory,
-                manager,
-                socket,
-                process,
-                pidfd,
-            }
+            Self { directory, manager, socket, process, pidfd }
         }
 
         fn notify(&self, message: &str) {
@@ -228,9 +237,7 @@ mod tests {
         }
 
         fn serve(&self) -> Outcome {
-            self.socket
-                .serve_until_ready(Pid::from_child(&self.process), self.pidfd.as_fd())
-                .expect("serve")
+            self.socket.serve_until_ready(Pid::from_child(&self.process), self.pidfd.as_fd()).expect("serve")
         }
 
         fn told(&self) -> String {
@@ -262,10 +269,7 @@ mod tests {
             let messages = scope.spawn(|| [world.told(), world.told(), world.told()]);
             assert_eq!(world.serve(), Outcome::Ready);
             let main = format!("MAINPID={}\n", world.process.id());
-            assert_eq!(
-                messages.join().expect("joined"),
-                ["READY=1\n", &main, "BARRIER=1"]
-            );
+            assert_eq!(messages.join().expect("joined"), ["READY=1\n", &main, "BARRIER=1"]);
         });
     }
 
@@ -290,9 +294,6 @@ mod tests {
     #[test]
     fn an_address_of_another_kind_is_refused() {
         let line = connect_to("vsock:2:1234").expect_err("vsock").line();
-        assert_eq!(
-            line,
-            r#"NOTIFY_SOCKET "vsock:2:1234" is neither a path nor an abstract socket"#
-        );
+        assert_eq!(line, r#"NOTIFY_SOCKET "vsock:2:1234" is neither a path nor an abstract socket"#);
     }
 }

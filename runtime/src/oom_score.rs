@@ -29,10 +29,7 @@ mod tests {
 
     #[test]
     fn the_score_of_another_process_is_set() {
-        let mut cat = Command::new("cat")
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("spawn cat");
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().expect("spawn cat");
         let proc = Proc::open(Scope::Processes).expect("open proc");
         assert_eq!(set(&proc, Pid::from_child(&cat), 321).expect("set"), None);
         let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", cat.id())).expect("read");

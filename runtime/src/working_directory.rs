@@ -94,10 +94,7 @@ mod tests {
             enter(c"/").expect("enter");
             chroot("/proc").expect("chroot");
             let line = verify().expect_err("outside").line();
-            assert!(
-                line.ends_with("-- possible container breakout detected"),
-                "{line}"
-            );
+            assert!(line.ends_with("-- possible container breakout detected"), "{line}");
         });
     }
 }

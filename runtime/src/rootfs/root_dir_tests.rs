@@ -44,7 +44,9 @@ fn links_lead_nowhere_but_inside() {
     scratch.link("root/dir", "/etc/../etc");
     scratch.link("root/chain", "absolute");
     each(&scratch, |root| {
-        for path in ["absolute", "up", "etc/up", "dir/passwd", "chain", "dir/../secret", "../secret", "dir/up"] {
+        for path in
+            ["absolute", "up", "etc/up", "dir/passwd", "chain", "dir/../secret", "../secret", "dir/up"]
+        {
             assert_eq!(read(root, path).unwrap(), b"inside", "{path}");
         }
     });
@@ -86,11 +88,18 @@ fn missing_parts_are_made_inside_even_behind_dangling_links() {
     scratch.link("root/dangling", "/outside/new");
     scratch.link("root/etc/far", "../../../../outside/far");
     each(&scratch, |root| {
-        assert_eq!(root.find("dangling/deep", Missing::Directory, Last::Follow).unwrap().path, "outside/new/deep");
+        assert_eq!(
+            root.find("dangling/deep", Missing::Directory, Last::Follow).unwrap().path,
+            "outside/new/deep"
+        );
         assert_eq!(root.find("etc/far/file", Missing::File, Last::Follow).unwrap().path, "outside/far/file");
         assert!(scratch.join("root/outside/new/deep").is_dir());
         assert!(scratch.join("root/outside/far/file").is_file());
-        assert_eq!(std::fs::read_dir(scratch.join("outside")).unwrap().count(), 0, "nothing is made on the host");
+        assert_eq!(
+            std::fs::read_dir(scratch.join("outside")).unwrap().count(),
+            0,
+            "nothing is made on the host"
+        );
         std::fs::remove_dir_all(scratch.join("root/outside")).unwrap();
     });
 }

@@ -80,7 +80,10 @@ pub(super) fn plan_with(rootfs: &Path, json: &str, pivot: Pivot) -> crate::error
     let namespaces = Namespaces::plan(linux)?;
     let ids = Ids::plan(linux, &namespaces)?;
     let bundle = Path::new("/");
-    RootfsPlan::new(&spec, &Place { bundle, rootfs, pivot, rootless: false, namespaces: &namespaces, ids: &ids })
+    RootfsPlan::new(
+        &spec,
+        &Place { bundle, rootfs, pivot, rootless: false, namespaces: &namespaces, ids: &ids },
+    )
 }
 
 /// A view of this thread's mounts that outlives its `/proc`.
@@ -91,7 +94,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new() -> Self {
-        let path = format!("{}/task/{}/mountinfo", std::process::id(), rustix::thread::gettid().as_raw_nonzero());
+        let path =
+            format!("{}/task/{}/mountinfo", std::process::id(), rustix::thread::gettid().as_raw_nonzero());
         Self { proc: Proc::open(Scope::Processes).unwrap(), path }
     }
 

@@ -88,11 +88,14 @@ fn usual_container() {
         return;
     }
     let scratch = world();
-    let inside = enter(&scratch, &format!(
-        r#"{{"root":{{"path":"r","readonly":true}},"mounts":[{USUAL}],"linux":{{
+    let inside = enter(
+        &scratch,
+        &format!(
+            r#"{{"root":{{"path":"r","readonly":true}},"mounts":[{USUAL}],"linux":{{
             "maskedPaths":["/proc/acpi","/proc/kcore","/proc/keys","/proc/none","/sys/firmware","/proc/kcore"],
             "readonlyPaths":["/proc/bus","/proc/none","/proc/sys"]}}}}"#
-    ));
+        ),
+    );
     let root = inside.at("/");
     assert!(root.has("ro") && root.peers.is_empty(), "{root:?}");
     assert_eq!(inside.entered, 1);
@@ -108,7 +111,9 @@ fn usual_container() {
         assert_eq!((line.kind.as_str(), line.flags.as_str()), (kind, flags), "{point}");
     }
     assert_eq!(inside.at("/dev/shm").source, "shm");
-    assert!(inside.at("/dev").options.contains("size=65536k,") || inside.at("/dev").options.contains("mode=755"));
+    assert!(
+        inside.at("/dev").options.contains("size=65536k,") || inside.at("/dev").options.contains("mode=755")
+    );
     let null = std::fs::metadata("/dev/null").unwrap();
     assert_eq!((null.rdev(), null.mode()), (rustix::fs::makedev(1, 3), 0o020_666));
     for (link, target) in [("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stderr", "/proc/self/fd/2")] {
@@ -119,7 +124,10 @@ fn usual_container() {
     assert_eq!(std::fs::read_dir("/sys/firmware").unwrap().count(), 0);
     assert!(inside.at("/sys/firmware").has("ro"));
     assert!(inside.at("/proc/sys").has("ro"));
-    assert_eq!(std::fs::write("/proc/sys/kernel/domainname", "x").unwrap_err().raw_os_error(), Some(libc::EROFS));
+    assert_eq!(
+        std::fs::write("/proc/sys/kernel/domainname", "x").unwrap_err().raw_os_error(),
+        Some(libc::EROFS)
+    );
     assert!(inside.table.at("/proc/none").is_none());
     // The host is gone, and the root is read-only.
     assert!(std::fs::metadata(scratch.path()).is_err());
@@ -136,11 +144,18 @@ fn proc_and_sysfs_want_an_ordinary_directory() {
     scratch.directory("elsewhere");
     scratch.link("root/proc", "/elsewhere");
     scratch.file("root/sys", "");
-    for (kind, destination) in [("proc", "/proc"), ("sysfs", "/sys"), ("proc", "/./proc"), ("sysfs", "/proc/x")] {
-        let json = format!(r#"{{"mounts":[{{"destination":"{destination}","type":"{kind}","source":"x"}}]}}"#);
+    for (kind, destination) in
+        [("proc", "/proc"), ("sysfs", "/sys"), ("proc", "/./proc"), ("sysfs", "/proc/x")]
+    {
+        let json =
+            format!(r#"{{"mounts":[{{"destination":"{destination}","type":"{kind}","source":"x"}}]}}"#);
         let error = error_of(&scratch, &json);
         let inside_proc = destination == "/proc/x";
-        let text = if inside_proc { "cannot be mounted because it is inside /proc" } else { "must be mounted on ordinary directory" };
+        let text = if inside_proc {
+            "cannot be mounted because it is inside /proc"
+        } else {
+            "must be mounted on ordinary directory"
+        };
         assert!(error.contains(text), "{error}");
     }
 }
@@ -178,7 +193,10 @@ fn bind_on_proc_must_be_a_proc() {
     let scratch = world();
     let source = scratch.directory("fake");
     let bind = |source: &Path| {
-        format!(r#"{{"mounts":[{{"destination":"/proc","source":"{}","options":["bind"]}}]}}"#, source.display())
+        format!(
+            r#"{{"mounts":[{{"destination":"/proc","source":"{}","options":["bind"]}}]}}"#,
+            source.display()
+        )
     };
     assert!(error_of(&scratch, &bind(&source)).contains("cannot be mounted because it is not of type proc"));
     assert!(build_in(&scratch, &bind(Path::new("/proc"))).is_ok());
@@ -214,12 +232,18 @@ fn devices_of_the_configuration() {
     scratch.file("root/dev/zero", "an image's own");
     scratch.link("root/dev/ptmx", "/etc/passwd");
     scratch.file("root/etc/passwd", "kept");
-    enter(&scratch, r#"{"linux":{"devices":[
+    enter(
+        &scratch,
+        r#"{"linux":{"devices":[
         {"path":"/dev/net/tun","type":"c","major":10,"minor":200,"fileMode":384,"uid":5,"gid":6},
         {"path":"/dev/fifo","type":"p"},
-        {"path":"/dev/null","type":"c","major":1,"minor":3,"fileMode":438,"uid":7}]}}"#);
+        {"path":"/dev/null","type":"c","major":1,"minor":3,"fileMode":438,"uid":7}]}}"#,
+    );
     let tun = std::fs::metadata("/dev/net/tun").unwrap();
-    assert_eq!((tun.rdev(), tun.mode(), tun.uid(), tun.gid()), (rustix::fs::makedev(10, 200), 0o020_600, 5, 6));
+    assert_eq!(
+        (tun.rdev(), tun.mode(), tun.uid(), tun.gid()),
+        (rustix::fs::makedev(10, 200), 0o020_600, 5, 6)
+    );
     assert_eq!(std::fs::metadata("/dev/fifo").unwrap().mode() & 0o170_000, 0o010_000);
     assert_eq!(std::fs::metadata("/dev/null").unwrap().uid(), 7);
     assert_eq!(read("/dev/zero").unwrap(), "an image's own");
@@ -242,11 +266,18 @@ fn masks_do_not_trust_the_images_null_device() {
     scratch.link("root/nowhere", "/none");
     scratch.directory("root/dev");
     scratch.link("root/dev/null", "/secret");
-    let inside = enter(&scratch, &format!(
-        r#"{{"mounts":[{{"destination":"/proc","type":"proc","source":"proc"}}],
+    let inside = enter(
+        &scratch,
+        &format!(
+            r#"{{"mounts":[{{"destination":"/proc","type":"proc","source":"proc"}}],
             "linux":{{"maskedPaths":["/to-secret","/way","/nowhere","/proc/kallsyms"]}}}}"#
-    ));
-    assert_eq!(std::fs::metadata("/secret").unwrap().rdev(), rustix::fs::makedev(1, 3), "the target of the link is covered");
+        ),
+    );
+    assert_eq!(
+        std::fs::metadata("/secret").unwrap().rdev(),
+        rustix::fs::makedev(1, 3),
+        "the target of the link is covered"
+    );
     assert_eq!(std::fs::read_dir("/dir").unwrap().count(), 0);
     assert_eq!(read("/proc/kallsyms").unwrap(), "");
     assert!(inside.table.at("/none").is_none());
@@ -266,8 +297,10 @@ fn ways_of_binding() {
     scratch.link("to-file", file.to_str().unwrap());
     scratch.file("root/target", "");
     let (dir, file, link) = (dir.display(), file.display(), scratch.join("to-file").display().to_string());
-    let inside = enter(&scratch, &format!(
-        r#"{{"mounts":[
+    let inside = enter(
+        &scratch,
+        &format!(
+            r#"{{"mounts":[
             {{"destination":"/new/dir","source":"{dir}","options":["rbind","ro","nosuid"]}},
             {{"destination":"/new/file","source":"{file}","type":"bind"}},
             {{"destination":"/copied","source":"{link}","options":["bind","copy-symlink"]}},
@@ -275,7 +308,8 @@ fn ways_of_binding() {
             {{"destination":"relative/x","source":"{dir}","options":["bind","rshared"]}},
             {{"destination":"/new/linked","source":"{link}","options":["bind","src-nofollow"]}}
         ]}}"#
-    ));
+        ),
+    );
     assert!(inside.at("/new/dir").has("ro") && inside.at("/new/dir").has("nosuid"));
     assert_eq!(read("/new/file").unwrap(), "content");
     assert_eq!(std::fs::read_link("/copied").unwrap(), scratch.join("source/file"));
@@ -295,7 +329,9 @@ fn bad_binds_say_what_is_wrong() {
     scratch.file("root/file", "");
     let bind = |source: &Path, destination: &str, option: &str| {
         let source = source.display();
-        let json = format!(r#"{{"mounts":[{{"destination":"{destination}","source":"{source}","options":["bind"{option}]}}]}}"#);
+        let json = format!(
+            r#"{{"mounts":[{{"destination":"{destination}","source":"{source}","options":["bind"{option}]}}]}}"#
+        );
         error_of(&scratch, &json)
     };
     let missing = scratch.join("none");
@@ -340,7 +376,10 @@ fn bind_flags() {
         let made = build_in(&scratch, &json).unwrap();
         drop(made);
         let from = scratch.join("root/src");
-        let json = format!(r#"{{"mounts":[{{"destination":"/dst","source":"{}","options":[{options}]}}]}}"#, from.display());
+        let json = format!(
+            r#"{{"mounts":[{{"destination":"/dst","source":"{}","options":[{options}]}}]}}"#,
+            from.display()
+        );
         let inside = build_in(&scratch, &json).unwrap();
         let line = inside.at(scratch.join("root/dst").to_str().unwrap());
         assert_eq!(line.flags, expected, "{of_source} {options}");
@@ -354,22 +393,40 @@ fn options_of_file_systems() {
         return;
     }
     let scratch = world();
-    std::fs::set_permissions(scratch.directory("root/kept"), std::fs::Permissions::from_mode(0o1751)).unwrap();
-    let inside = enter(&scratch, r#"{"mounts":[
+    std::fs::set_permissions(scratch.directory("root/kept"), std::fs::Permissions::from_mode(0o1751))
+        .unwrap();
+    let inside = enter(
+        &scratch,
+        r#"{"mounts":[
         {"destination":"/kept","type":"tmpfs","source":"t","options":["ro","nosuid","noatime","nodiratime","sync","lazytime"]},
         {"destination":"/kept/inner","type":"tmpfs","source":"t","options":["mode=0700,size=1m","rw","noexec"]},
         {"destination":"/new","type":"tmpfs","source":"t","options":["shared"]},
         {"destination":"/remounted","type":"tmpfs","source":"t"},
         {"destination":"/remounted","type":"tmpfs","source":"t","options":["remount","ro","noexec","size=2m"]},
-        {"destination":"/dev","type":"tmpfs","source":"t","options":["ro"]}]}"#);
+        {"destination":"/dev","type":"tmpfs","source":"t","options":["ro"]}]}"#,
+    );
     let kept = inside.at("/kept");
-    assert_eq!(kept.flags, "ro,nosuid,noatime,nodiratime", "read-only in the end, and yet /kept/inner was made in it");
-    assert!(kept.options.contains("sync") && kept.options.contains("lazytime") && kept.options.contains("mode=1751"), "{kept:?}");
+    assert_eq!(
+        kept.flags, "ro,nosuid,noatime,nodiratime",
+        "read-only in the end, and yet /kept/inner was made in it"
+    );
+    assert!(
+        kept.options.contains("sync")
+            && kept.options.contains("lazytime")
+            && kept.options.contains("mode=1751"),
+        "{kept:?}"
+    );
     let inner = inside.at("/kept/inner");
-    assert!(inner.options.contains("size=1024k") && inner.options.contains("mode=700") && inner.has("noexec"), "{inner:?}");
+    assert!(
+        inner.options.contains("size=1024k") && inner.options.contains("mode=700") && inner.has("noexec"),
+        "{inner:?}"
+    );
     assert!(inside.at("/new").peers.starts_with("shared:"));
     let remounted = inside.at("/remounted");
-    assert!(remounted.has("ro") && remounted.has("noexec") && remounted.options.starts_with("ro"), "{remounted:?}");
+    assert!(
+        remounted.has("ro") && remounted.has("noexec") && remounted.options.starts_with("ro"),
+        "{remounted:?}"
+    );
     assert!(remounted.options.contains("size=2048k"), "{remounted:?}");
     assert!(inside.at("/dev").has("ro"));
     assert!(std::fs::metadata("/dev/null").is_ok());
@@ -382,10 +439,18 @@ fn file_system_says_what_it_does_not_like() {
     }
     let scratch = world();
     let mount = |kind: &str, option: &str| {
-        error_of(&scratch, &format!(r#"{{"mounts":[{{"destination":"/x","type":"{kind}","source":"s","options":[{option}]}}]}}"#))
+        error_of(
+            &scratch,
+            &format!(
+                r#"{{"mounts":[{{"destination":"/x","type":"{kind}","source":"s","options":[{option}]}}]}}"#
+            ),
+        )
     };
     let error = mount("tmpfs", r#""nonsense=1""#);
-    assert_eq!(error, r#"error mounting "s" to rootfs at "/x": fsconfig("nonsense", "1"): tmpfs: Unknown parameter 'nonsense': invalid argument"#);
+    assert_eq!(
+        error,
+        r#"error mounting "s" to rootfs at "/x": fsconfig("nonsense", "1"): tmpfs: Unknown parameter 'nonsense': invalid argument"#
+    );
     let error = mount("tmpfs", r#""size=abc""#);
     assert!(error.contains("Bad value for 'size'"), "{error}");
     let error = mount("nofs", "");
@@ -398,9 +463,13 @@ fn recursive_attributes_reach_what_is_below() {
         return;
     }
     let scratch = world();
-    build_in(&scratch, r#"{"mounts":[
+    build_in(
+        &scratch,
+        r#"{"mounts":[
         {"destination":"/src","type":"tmpfs","source":"t"},
-        {"destination":"/src/below","type":"tmpfs","source":"t","options":["nodev"]}]}"#).unwrap();
+        {"destination":"/src/below","type":"tmpfs","source":"t","options":["nodev"]}]}"#,
+    )
+    .unwrap();
     let source = scratch.join("root/src");
     for (options, top, below) in [
         (r#""rbind""#, "rw,relatime", "rw,nodev,relatime"),
@@ -408,10 +477,17 @@ fn recursive_attributes_reach_what_is_below() {
         (r#""rbind","rro""#, "ro,relatime", "ro,nodev,relatime"),
         (r#""rbind","rro","rdev","rnoatime""#, "ro,noatime", "ro,noatime"),
     ] {
-        let json = format!(r#"{{"mounts":[{{"destination":"/dst","source":"{}","options":[{options}]}}]}}"#, source.display());
+        let json = format!(
+            r#"{{"mounts":[{{"destination":"/dst","source":"{}","options":[{options}]}}]}}"#,
+            source.display()
+        );
         let inside = build_in(&scratch, &json).unwrap();
         let dst = scratch.join("root/dst").display().to_string();
-        assert_eq!((inside.at(&dst).flags.as_str(), inside.at(&format!("{dst}/below")).flags.as_str()), (top, below), "{options}");
+        assert_eq!(
+            (inside.at(&dst).flags.as_str(), inside.at(&format!("{dst}/below")).flags.as_str()),
+            (top, below),
+            "{options}"
+        );
     }
 }
 
@@ -428,12 +504,18 @@ fn tmpcopyup_takes_all_along() {
     std::os::unix::fs::chown(&file, Some(12), Some(13)).unwrap();
     std::fs::set_permissions(scratch.join("root/data"), std::fs::Permissions::from_mode(0o1770)).unwrap();
     let before = std::fs::metadata(&file).unwrap();
-    let inside = enter(&scratch, r#"{"mounts":[
-        {"destination":"/data","type":"tmpfs","source":"t","options":["tmpcopyup","ro"]}]}"#);
+    let inside = enter(
+        &scratch,
+        r#"{"mounts":[
+        {"destination":"/data","type":"tmpfs","source":"t","options":["tmpcopyup","ro"]}]}"#,
+    );
     assert_eq!(inside.at("/data").kind, "tmpfs");
     assert!(inside.at("/data").has("ro"));
     let after = std::fs::metadata("/data/sub/file").unwrap();
-    assert_eq!((after.mode(), after.uid(), after.gid(), after.mtime()), (before.mode() , 12, 13, before.mtime()));
+    assert_eq!(
+        (after.mode(), after.uid(), after.gid(), after.mtime()),
+        (before.mode(), 12, 13, before.mtime())
+    );
     assert_eq!(read("/data/sub/file").unwrap(), "content");
     assert_eq!(std::fs::read_link("/data/link").unwrap(), Path::new("/etc/passwd"));
     assert_eq!(std::fs::metadata("/data").unwrap().mode() & 0o7777, 0o1770);
@@ -441,7 +523,15 @@ fn tmpcopyup_takes_all_along() {
 
 #[test]
 fn propagation_of_the_root() {
-    for (word, peers) in [("", ""), ("rprivate", ""), ("shared", "shared:"), ("rshared", "shared:"), ("unbindable", "unbindable"), ("slave", ""), ("rslave", "")] {
+    for (word, peers) in [
+        ("", ""),
+        ("rprivate", ""),
+        ("shared", "shared:"),
+        ("rshared", "shared:"),
+        ("unbindable", "unbindable"),
+        ("slave", ""),
+        ("rslave", ""),
+    ] {
         // Each in a thread, and so in a namespace, of its own.
         let test = std::thread::spawn(move || {
             if !own_mounts() {
@@ -450,7 +540,10 @@ fn propagation_of_the_root() {
             let scratch = world();
             let inside = enter(&scratch, &format!(r#"{{"linux":{{"rootfsPropagation":"{word}"}}}}"#));
             let line = inside.at("/");
-            assert!(if peers.is_empty() { line.peers.is_empty() } else { line.peers.starts_with(peers) }, "{word}: {line:?}");
+            assert!(
+                if peers.is_empty() { line.peers.is_empty() } else { line.peers.starts_with(peers) },
+                "{word}: {line:?}"
+            );
         });
         test.join().unwrap();
     }
@@ -484,12 +577,17 @@ fn cgroups_of_version_1() {
             let json = r#"{"mounts":[{"destination":"/proc","type":"proc","source":"proc"},
                 {"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["nosuid","noexec","nodev","relatime","ro"]}]}"#;
             let plan = plan(&scratch.join("root"), json).unwrap();
-            let inside = build_plan(plan, namespace).unwrap_or_else(|error| panic!("{}", error.line())).enter();
+            let inside =
+                build_plan(plan, namespace).unwrap_or_else(|error| panic!("{}", error.line())).enter();
             assert_eq!(inside.entered, 1, "before the mount, and not again at the end");
             let top = inside.at("/sys/fs/cgroup");
             assert_eq!((top.kind.as_str(), top.flags.as_str()), ("tmpfs", "ro,nosuid,nodev,noexec,relatime"));
             let pids = inside.at("/sys/fs/cgroup/pids");
-            assert_eq!((pids.kind.as_str(), pids.flags.as_str()), ("cgroup", "ro,nosuid,nodev,noexec,relatime"), "{expected}");
+            assert_eq!(
+                (pids.kind.as_str(), pids.flags.as_str()),
+                ("cgroup", "ro,nosuid,nodev,noexec,relatime"),
+                "{expected}"
+            );
             assert!(std::fs::metadata("/sys/fs/cgroup/pids/tasks").is_ok());
         });
         test.join().unwrap();
@@ -519,10 +617,17 @@ fn ids_of_a_mount_are_mapped() {
     std::os::unix::fs::chown(&file, Some(1000), Some(1001)).unwrap();
     let source = scratch.join("source").display().to_string();
     let json = |options: &str, more: &str| {
-        format!(r#"{{"mounts":[{{"destination":"/m","source":"{source}","options":["bind"{options}]{more}}}]}}"#)
+        format!(
+            r#"{{"mounts":[{{"destination":"/m","source":"{source}","options":["bind"{options}]{more}}}]}}"#
+        )
     };
     let maps = r#","uidMappings":[{"containerID":1000,"hostID":5000,"size":1}],"gidMappings":[{"containerID":1001,"hostID":6000,"size":1}]"#;
-    for json in [json("", maps), json(r#","idmap""#, maps), json(r#","ridmap""#, maps), json(r#","idmap=uids=1000-5000-1;gids=1001-6000-1""#, "")] {
+    for json in [
+        json("", maps),
+        json(r#","idmap""#, maps),
+        json(r#","ridmap""#, maps),
+        json(r#","idmap=uids=1000-5000-1;gids=1001-6000-1""#, ""),
+    ] {
         let inside = build_in(&scratch, &json).unwrap_or_else(|error| panic!("{}", error.line()));
         let stat = std::fs::metadata(scratch.join("root/m/file")).unwrap();
         assert_eq!((stat.uid(), stat.gid()), (5000, 6000), "{json}");
@@ -540,7 +645,8 @@ fn errors_leave_the_hosts_table_alone() {
             return;
         }
         let scratch = world();
-        let json = format!(r#"{{"mounts":[{USUAL},{{"destination":"/x","source":"/none","options":["bind"]}}]}}"#);
+        let json =
+            format!(r#"{{"mounts":[{USUAL},{{"destination":"/x","source":"/none","options":["bind"]}}]}}"#);
         assert!(matches!(build_in(&scratch, &json), Err(Error::During { .. })));
     });
     test.join().unwrap();
