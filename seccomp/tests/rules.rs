@@ -6,7 +6,7 @@ mod support;
 
 use knarr_seccomp::{Abi, Action, Because, Call, Explainer, Profile, compile, longest_path, run, syscalls};
 use proptest::prelude::*;
-use support::{arg, calls, profiles, rule, runc_suite};
+use support::{arg, calls, contradictory, profiles, rule, runc_suite};
 
 fn assert_agree(name: &str, profile: &Profile) {
     let program = compile(profile).expect(name);
@@ -91,6 +91,42 @@ fn a_rule_without_conditions_beats_those_with() {
     let rules = vec![conditional, always, later];
     let profile = Profile { default_action: "SCMP_ACT_ERRNO".into(), syscalls: rules, ..Profile::default() };
     assert_eq!(native(&profile, "dup3", [1, 0, 0, 0, 0, 0]), (Action::Log, Because::Rule(1)));
+}
+
+#[test]
+fn higher_arguments_and_equalities_are_tried_first() {
+    let dup3 = |args| native(&contradictory(), "dup3", args).1;
+    assert_eq!(dup3([1, 2, 7, 0, 0, 0]), Because::Rule(4));
+    assert_eq!(dup3([1, 2, 0, 0, 0, 0]), Because::Rule(3));
+    assert_eq!(dup3([1, 3, 0, 0, 0, 0]), Because::Rule(2));
+    assert_eq!(dup3([1, 9, 0, 0, 0, 0]), Because::Rule(1));
+    assert_eq!(dup3([2, 9, 0, 0, 0, 0]), Because::Rule(0));
+    assert_eq!(dup3([0, 9, 0, 0, 0, 0]), Because::Default);
+}
+
+#[test]
+fn a_rule_without_effect_still_tells_what_the_profile_knows() {
+    let syscalls =
+        vec![rule("SCMP_ACT_ALLOW", None, "read", vec![]), rule("SCMP_ACT_ERRNO", None, "statx", vec![])];
+    let profile = Profile { default_action: "SCMP_ACT_ERRNO".into(), syscalls, ..Profile::default() };
+    assert_eq!(native(&profile, "statx", [0; 6]), (Action::Errno(1), Because::Default));
+    let statx = syscalls::number("statx", Abi::native()).expect("every ABI has statx");
+    assert_eq!(native(&profile, "faccessat2", [0; 6]), (Action::Errno(38), Because::NewerThan(statx)));
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_multiplexed_call_is_never_the_highest() {
+    let profile = Profile {
+        default_action: "SCMP_ACT_ERRNO".into(),
+        architectures: vec!["SCMP_ARCH_X86".into()],
+        syscalls: vec![rule("SCMP_ACT_ALLOW", None, "read getpid socket", vec![])],
+        ..Profile::default()
+    };
+    let i386 = |number| explain(&profile, Call { number, token: Abi::X86.token(), args: [1, 0, 0, 0, 0, 0] });
+    assert_eq!(i386(20), (Action::Allow, Because::Rule(0)));
+    assert_eq!(i386(21), (Action::Errno(38), Because::NewerThan(20)));
+    assert_eq!(i386(102), (Action::Errno(38), Because::NewerThan(20)), "socketcall(SYS_SOCKET)");
 }
 
 #[test]
