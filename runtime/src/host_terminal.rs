@@ -25,12 +25,7 @@ impl HostTerminal {
         let stdio = [stderr(), stdout(), stdin()].into_iter().find(|fd| isatty(fd));
         let fd = match stdio {
             Some(fd) => fcntl_dupfd_cloexec(fd, 3).named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?,
-            None => match openat(
-                CWD,
-                "/dev/tty",
-                OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-                Mode::empty(),
-            ) {
+            None => match openat(CWD, "/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()) {
                 Err(Errno::NXIO | Errno::NOENT) => return Ok(None),
                 result => result.named(|| "open /dev/tty".into())?,
             },
@@ -51,10 +46,7 @@ impl HostTerminal {
 
     pub(crate) fn size(&self) -> Result<Size> {
         let size = tcgetwinsize(&self.fd).named(|| "ioctl(TIOCGWINSZ)".into())?;
-        Ok(Size {
-            rows: size.ws_row,
-            columns: size.ws_col,
-        })
+        Ok(Size { rows: size.ws_row, columns: size.ws_col })
     }
 }
 

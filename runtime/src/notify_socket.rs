@@ -26,10 +26,7 @@ const DIRECTORY: &str = "notify";
 const NAME: &str = "notify.sock";
 const MOUNT_POINT: &str = "/run/notify";
 /// As long as the manager may take to look at what it was told (`sd_notify_barrier(3)`).
-const BARRIER: Timespec = Timespec {
-    tv_sec: 30,
-    tv_nsec: 0,
-};
+const BARRIER: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 /// Of a datagram; longer ones are cut, and no state is that long.
 const MAX_DATAGRAM: usize = 4096;
 
@@ -38,9 +35,7 @@ pub(crate) fn mount(state_directory: &Path) -> spec::Mount {
     spec::Mount {
         destination: MOUNT_POINT.into(),
         source: state_directory.join(DIRECTORY).to_string_lossy().into_owned(),
-        options: ["bind", "nosuid", "noexec", "nodev", "ro"]
-            .map(String::from)
-            .into(),
+        options: ["bind", "nosuid", "noexec", "nodev", "ro"].map(String::from).into(),
         ..spec::Mount::default()
     }
 }
@@ -78,8 +73,7 @@ impl NotifySocket {
     /// `manager` is the `NOTIFY_SOCKET` of the runtime: a path, or `@` and an abstract name.
     pub(crate) fn bind(state_directory: &Path, manager: &str) -> Result<Self> {
         Ok(Self {
-            container: bind_in(&state_directory.join(DIRECTORY))
-                .during(|| "bind the notify socket".into())?,
+            container: bind_in(&state_directory.join(DIRECTORY)).during(|| "bind the notify socket".into())?,
             manager: connect_to(manager).during(|| format!("connect to NOTIFY_SOCKET {manager}"))?,
         })
     }
@@ -110,9 +104,7 @@ impl NotifySocket {
             Err(Errno::AGAIN) => 0,
             result => result.named(|| "recv(notify socket)".into())?.0,
         };
-        let Some(ready) = ready_line(&message[..length]) else {
-            return Ok(false);
-        };
+        let Some(ready) = ready_line(&message[..length]) else { return Ok(false) };
         self.tell(&[ready, b"\n"].concat())?;
         self.tell(format!("MAINPID={}\n", main.as_raw_nonzero()).as_bytes())?;
         Ok(true)
@@ -131,11 +123,7 @@ impl NotifySocket {
         drop(write);
         let mut fds = [PollFd::from_borrowed_fd(read.as_fd(), PollFlags::IN)];
         let closed = retry(|| poll(&mut fds, Some(&BARRIER))).named(|| "poll(barrier)".into())?;
-        Ok(if closed == 0 {
-            Outcome::Unconfirmed
-        } else {
-            Outcome::Ready
-        })
+        Ok(if closed == 0 { Outcome::Unconfirmed } else { Outcome::Ready })
     }
 }
 
@@ -146,30 +134,24 @@ impl AsFd for NotifySocket {
 }
 
 fn ready_line(message: &[u8]) -> Option<&[u8]> {
-    message
-        .split(|byte| *byte == b'\n')
-        .find(|line| line.starts_with(b"READY="))
+    message.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY="))
 }
 
 /// Through a descriptor of its directory, as an address holds 107 bytes and the path may be longer.
 fn bind_in(directory: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory =
-        openat(CWD, directory, flags, Mode::empty()).named(|| format!("open {}", directory.display()))?;
+    let directory = openat(CWD, directory, flags, Mode::empty()).named(|| format!("open {}", directory.display()))?;
     let address = unix_socket::address(&format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd()))?;
     let socket = datagram_socket()?;
     bind(&socket, &address).named(|| format!("bind {NAME}"))?;
     // Any user of the container may have to notify.
-    chmodat(&directory, NAME, Mode::from_raw_mode(0o777), AtFlags::empty())
-        .named(|| format!("chmod {NAME}"))?;
+    chmodat(&directory, NAME, Mode::from_raw_mode(0o777), AtFlags::empty()).named(|| format!("chmod {NAME}"))?;
     Ok(socket)
 }
 
 fn connect_to(manager: &str) -> Result<OwnedFd> {
     if !manager.starts_with(['/', '@']) {
-        return Err(Error::Usage(format!(
-            "NOTIFY_SOCKET {manager:?} is neither a path nor an abstract socket"
-        )));
+        return Err(Error::Usage(format!("NOTIFY_SOCKET {manager:?} is neither a path nor an abstract socket")));
     }
     let socket = datagram_socket()?;
     connect(&socket, &unix_socket::address(manager)?).named(|| "connect()".into())?;
@@ -207,18 +189,9 @@ mod tests {
             let manager = UnixDatagram::bind(&manager_path).expect("bind");
             make_directory(&directory).expect("make the directory");
             let socket = NotifySocket::bind(&directory, manager_path.to_str().expect("utf-8")).expect("bind");
-            let process = Command::new("cat")
-                .stdin(Stdio::piped())
-                .spawn()
-                .expect("spawn cat");
+            let process = Command::new("cat").stdin(Stdio::piped()).spawn().expect("spawn cat");
             let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).expect("pidfd");
-            Self {
-                directory,
-                manager,
-                socket,
-                process,
-                pidfd,
-            }
+            Self { directory, manager, socket, process, pidfd }
         }
 
         fn notify(&self, message: &str) {
@@ -228,9 +201,7 @@ mod tests {
         }
 
         fn serve(&self) -> Outcome {
-            self.socket
-                .serve_until_ready(Pid::from_child(&self.process), self.pidfd.as_fd())
-                .expect("serve")
+            self.socket.serve_until_ready(Pid::from_child(&self.process), self.pidfd.as_fd()).expect("serve")
         }
 
         fn told(&self) -> String {
@@ -262,10 +233,7 @@ mod tests {
             let messages = scope.spawn(|| [world.told(), world.told(), world.told()]);
             assert_eq!(world.serve(), Outcome::Ready);
             let main = format!("MAINPID={}\n", world.process.id());
-            assert_eq!(
-                messages.join().expect("joined"),
-                ["READY=1\n", &main, "BARRIER=1"]
-            );
+            assert_eq!(messages.join().expect("joined"), ["READY=1\n", &main, "BARRIER=1"]);
         });
     }
 
@@ -280,19 +248,13 @@ mod tests {
     #[test]
     fn the_container_is_told_where_it_is() {
         let mount = mount(Path::new("/run/knarr/c1"));
-        assert_eq!(
-            (mount.source.as_str(), mount.destination.as_str()),
-            ("/run/knarr/c1/notify", "/run/notify")
-        );
+        assert_eq!((mount.source.as_str(), mount.destination.as_str()), ("/run/knarr/c1/notify", "/run/notify"));
         assert_eq!(variable(), "NOTIFY_SOCKET=/run/notify/notify.sock");
     }
 
     #[test]
     fn an_address_of_another_kind_is_refused() {
         let line = connect_to("vsock:2:1234").expect_err("vsock").line();
-        assert_eq!(
-            line,
-            r#"NOTIFY_SOCKET "vsock:2:1234" is neither a path nor an abstract socket"#
-        );
+        assert_eq!(line, r#"NOTIFY_SOCKET "vsock:2:1234" is neither a path nor an abstract socket"#);
     }
 }

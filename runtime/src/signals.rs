@@ -1,74 +1,110 @@
-//! The signals of a runtime that waits for its container: none is handled, all are read from a descriptor.
-//!
-//! They are blocked before the container's process exists, so that none is lost; that process sets the caller's mask
-//! again before it runs its program.
+//! The names of signals: signal(7).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+/// By number, less one. `SIGSTKFLT` is the one that no other system has.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+const ALIASES: [(&str, i32); 4] = [("IOT", 6), ("CLD", 17), ("POLL", 29), ("UNUSED", 31)];
 
-use rustix::process::getpid;
+/// The first real-time signal that the C library leaves to programs, and the last of all.
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
 
-use crate::error::Result;
-use crate::sys::signals::{SignalMask, block_signals, reset_signal, set_signal_mask, signalfd};
-use crate::sys::{Errno, Named as _, retry};
-
-/// Bytes of a `struct signalfd_siginfo`, and where in it are the number of the signal and the sender.
-const RECORD: usize = 128;
-const SIGNAL: usize = 0;
-const PID: usize = 12;
-const RECORDS: usize = 8;
-
-/// All signals of this process, blocked.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    fd: OwnedFd,
-    callers: SignalMask,
+/// The number of a signal that is given as a number (any: the kernel judges it) or as a name, in any case, with `SIG`
+/// or without: `9`, `KILL`, `sigkill`, `RTMIN+3`, `SIGRTMAX-1`.
+pub(crate) fn number(text: &str) -> Option<i32> {
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let standard = (1..)
+        .zip(NAMES)
+        .find_map(|(number, known)| (known == name).then_some(number));
+    let alias = || {
+        ALIASES
+            .iter()
+            .find_map(|&(known, number)| (known == name).then_some(number))
+    };
+    standard.or_else(alias).or_else(|| realtime(name))
 }
 
-impl Signals {
-    pub(crate) fn block() -> Result<Self> {
-        let callers = block_signals()?;
-        Ok(Self {
-            fd: signalfd()?,
-            callers,
-        })
-    }
-
-    /// Makes the caller's mask count again: in the new process before it runs its program.
-    pub(crate) fn unblock(&self) -> Result<()> {
-        Ok(set_signal_mask(&self.callers)?)
-    }
-
-    /// The numbers of the signals that others have sent; empty if there are none.
-    pub(crate) fn take(&self) -> Result<Vec<i32>> {
-        let mut records = [0; RECORD * RECORDS];
-        let read = match retry(|| rustix::io::read(&self.fd, &mut records)) {
-            Err(Errno::AGAIN) => 0,
-            result => result.named(|| "read(signalfd)".into())?,
-        };
-        let own = getpid().as_raw_pid();
-        let signals = records[..read]
-            .chunks_exact(RECORD)
-            .map(|record| (field(record, SIGNAL), field(record, PID)));
-        // A SIGPIPE of our own says what the failed write has said already.
-        let others = signals.filter(|(signal, pid)| (*signal, *pid) != (libc::SIGPIPE, own));
-        Ok(others.map(|(signal, _)| signal).collect())
-    }
+fn realtime(name: &str) -> Option<i32> {
+    let offset = |digits: &str, sign| match digits {
+        "" => Some(0),
+        _ => digits.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
+    };
+    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(rest), _) => RTMIN + offset(rest, '+')?,
+        (_, Some(rest)) => RTMAX - offset(rest, '-')?,
+        _ => return None,
+    };
+    (RTMIN..=RTMAX).contains(&number).then_some(number)
 }
 
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_the_number_of_the_c_library() {
+        for (name, number_in_c) in [
+            ("HUP", libc::SIGHUP),
+            ("ILL", libc::SIGILL),
+            ("KILL", libc::SIGKILL),
+            ("USR2", libc::SIGUSR2),
+            ("TERM", libc::SIGTERM),
+            ("STKFLT", libc::SIGSTKFLT),
+            ("CHLD", libc::SIGCHLD),
+            ("TTOU", libc::SIGTTOU),
+            ("WINCH", libc::SIGWINCH),
+            ("IO", libc::SIGIO),
+            ("POLL", libc::SIGPOLL),
+            ("SYS", libc::SIGSYS),
+            ("RTMIN", libc::SIGRTMIN()),
+            ("RTMAX", libc::SIGRTMAX()),
+        ] {
+            assert_eq!(number(name), Some(number_in_c), "{name}");
+        }
     }
-}
 
-fn field(record: &[u8], at: usize) -> i32 {
-    record
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .map_or(0, |bytes| i32::from_ne_bytes(*bytes))
-}
+    #[test]
+    fn a_signal_may_be_spelt_in_many_ways() {
+        for (text, expected) in [
+            ("9", 9),
+            ("0", 0),
+            ("-1", -1),
+            ("64", 64),
+            ("KILL", 9),
+            ("sigkill", 9),
+            ("SigUsr1", 10),
+            ("RTMIN+3", 37),
+            ("sigrtmin", 34),
+            ("SIGRTMAX-1", 63),
+            ("RTMAX-30", 34),
+        ] {
+            assert_eq!(number(text), Some(expected), "{text}");
+        }
+    }
 
-/// Gives SIGPIPE its effect again, which Rust's start-up code took away: ignored signals stay ignored through execve.
-pub(crate) fn restore_sigpipe() -> Result<()> {
-    Ok(reset_signal(libc::SIGPIPE)?)
+    #[test]
+    fn an_unknown_name_has_no_number() {
+        for text in [
+            "",
+            "SIG",
+            "FOO",
+            "KILL ",
+            "SIGSIGKILL",
+            "RTMIN-1",
+            "RTMIN+31",
+            "RTMAX+1",
+            "RTMAX-31",
+            "RTMIN+x",
+            "9x",
+        ] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
 }

@@ -62,6 +62,10 @@ impl Pseudoterminal {
         })
     }
 
+    pub(crate) fn master(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+
     pub(crate) fn resize(&self, size: Size) -> Result<()> {
         resize(self.master.as_fd(), size)
     }

@@ -106,7 +106,7 @@ fn open_hierarchy(hierarchy: &Hierarchy, mount: &MountPlan, view: &CgroupView<'_
         let (fs, source) = namespaced(hierarchy);
         return Ok(make_file_system(&fs, &source, attributes, None)?);
     }
-    let made = clone_directory(&own_directory(hierarchy, view)?)?;
+    let made = clone_directory(&own_directory(hierarchy, view))?;
     bind::set_flags(&made, mount)?;
     Ok(made)
 }
@@ -127,12 +127,13 @@ fn namespaced(hierarchy: &Hierarchy) -> (FileSystem, String) {
 }
 
 /// The container's cgroup; where it has none in this hierarchy, the one its maker is in.
-fn own_directory(hierarchy: &Hierarchy, view: &CgroupView<'_>) -> Result<PathBuf> {
-    if let Some(known) = hierarchy.controllers.iter().find_map(|controller| view.paths.get(controller)) {
-        return Ok(known.clone());
-    }
-    let own = view.hierarchies.own(hierarchy)?;
-    Ok(hierarchy.mount_point.join(own.strip_prefix("/").unwrap_or(&own)))
+fn own_directory(hierarchy: &Hierarchy, view: &CgroupView<'_>) -> PathBuf {
+    let known = hierarchy.controllers.iter().find_map(|controller| view.paths.get(controller));
+    known.cloned().unwrap_or_else(|| {
+        let own = view.hierarchies.own(hierarchy).unwrap_or_default();
+        let own = own.strip_prefix("/").unwrap_or(&own);
+        hierarchy.mount_point.join(own)
+    })
 }
 
 fn link_controllers(top: &OwnedFd, hierarchy: &Hierarchy, name: &str) -> sys::Result<()> {

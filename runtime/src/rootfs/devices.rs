@@ -13,7 +13,7 @@ use crate::sys::files::{chown_fd, exists, make_node_at, open_at, stat_fd, symlin
 use crate::sys::mounts::{Depth, attach_at_nofollow, clone_tree};
 use crate::sys::{self, Errno};
 
-use super::{Last, Missing, RootDir, Sources};
+use super::{DIRECTORY, Last, Missing, RootDir, Sources};
 
 pub(super) fn fill_dev(root: &RootDir, nodes: &[DeviceNode], in_user_namespace: bool, sources: &mut Sources) -> Result<()> {
     let dev = root.find("dev", Missing::Directory, Last::Follow).during(|| "configuring container /dev".into())?.fd;

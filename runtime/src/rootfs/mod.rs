@@ -24,6 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use knarr_cgroups::Hierarchies;
+use rustix::fs::OFlags;
 
 use crate::error::{During, Result};
 use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
@@ -176,3 +177,6 @@ impl AsFd for Root {
         self.fd()
     }
 }
+
+/// `OFlags` for a directory in which something is made.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);

@@ -1,0 +1,58 @@
+//! The signals of a runtime that waits for its container: none is handled, all are read from a descriptor.
+//!
+//! They are blocked before the container's process exists, so that none is lost; that process, and every hook, must
+//! unblock them before it runs its program (`sys::signals::unblock_signals`): execve keeps what is blocked.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::getpid;
+
+use crate::error::Result;
+use crate::sys::signals::{block_signals, signalfd};
+use crate::sys::{Errno, Named as _, retry};
+
+/// Bytes of a `struct signalfd_siginfo`, and where in it are the number of the signal and the sender.
+const RECORD: usize = 128;
+const SIGNAL: usize = 0;
+const PID: usize = 12;
+const RECORDS: usize = 8;
+
+/// All signals of this process, blocked.
+#[derive(Debug)]
+pub(crate) struct Signals(OwnedFd);
+
+impl Signals {
+    pub(crate) fn block() -> Result<Self> {
+        block_signals()?;
+        Ok(Self(signalfd()?))
+    }
+
+    /// The numbers of the signals that others have sent; empty if there are none.
+    pub(crate) fn take(&self) -> Result<Vec<i32>> {
+        let mut records = [0; RECORD * RECORDS];
+        let read = match retry(|| rustix::io::read(&self.0, &mut records)) {
+            Err(Errno::AGAIN) => 0,
+            result => result.named(|| "read(signalfd)".into())?,
+        };
+        let own = getpid().as_raw_pid();
+        let signals = records[..read]
+            .chunks_exact(RECORD)
+            .map(|record| (field(record, SIGNAL), field(record, PID)));
+        // A SIGPIPE of our own says what the failed write has said already.
+        let others = signals.filter(|(signal, pid)| (*signal, *pid) != (libc::SIGPIPE, own));
+        Ok(others.map(|(signal, _)| signal).collect())
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn field(record: &[u8], at: usize) -> i32 {
+    record
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |bytes| i32::from_ne_bytes(*bytes))
+}
