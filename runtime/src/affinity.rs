@@ -42,9 +42,7 @@ mod tests {
 
     fn allowed() -> String {
         let status = std::fs::read_to_string("/proc/thread-self/status").expect("read status");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         line.expect("the field").trim().to_owned()
     }
 
@@ -53,12 +51,7 @@ mod tests {
         std::thread::spawn(|| {
             let before = allowed();
             let first = before.split([',', '-']).next().expect("a CPU").to_owned();
-            set(
-                None,
-                &Bitmask::from_list(&first).expect("a list"),
-                Moment::Initial,
-            )
-            .expect("set");
+            set(None, &Bitmask::from_list(&first).expect("a list"), Moment::Initial).expect("set");
             assert_eq!(allowed(), first);
             reset(None).expect("reset");
             assert_eq!(allowed(), before);
@@ -72,9 +65,6 @@ mod tests {
         let line = set(None, &Bitmask::from_list("8191").expect("a list"), Moment::Final)
             .expect_err("no such CPU")
             .line();
-        assert!(
-            line.starts_with("error setting final CPU affinity: sched_setaffinity("),
-            "{line}"
-        );
+        assert!(line.starts_with("error setting final CPU affinity: sched_setaffinity("), "{line}");
     }
 }

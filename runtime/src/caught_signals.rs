@@ -35,9 +35,8 @@ impl Signals {
             result => result.named(|| "read(signalfd)".into())?,
         };
         let own = getpid().as_raw_pid();
-        let signals = records[..read]
-            .chunks_exact(RECORD)
-            .map(|record| (field(record, SIGNAL), field(record, PID)));
+        let signals =
+            records[..read].chunks_exact(RECORD).map(|record| (field(record, SIGNAL), field(record, PID)));
         // A SIGPIPE of our own says what the failed write has said already.
         let others = signals.filter(|(signal, pid)| (*signal, *pid) != (libc::SIGPIPE, own));
         Ok(others.map(|(signal, _)| signal).collect())
@@ -51,8 +50,5 @@ impl AsFd for Signals {
 }
 
 fn field(record: &[u8], at: usize) -> i32 {
-    record
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .map_or(0, |bytes| i32::from_ne_bytes(*bytes))
+    record.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| i32::from_ne_bytes(*bytes))
 }

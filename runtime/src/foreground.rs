@@ -93,11 +93,7 @@ impl Foreground<'_> {
         }
         retry(|| poll(&mut fds, None)).named(|| "poll()".into())?;
         let is_ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(sources
-            .into_iter()
-            .zip(is_ready)
-            .filter_map(|(source, ready)| ready.then_some(source))
-            .collect())
+        Ok(sources.into_iter().zip(is_ready).filter_map(|(source, ready)| ready.then_some(source)).collect())
     }
 
     /// Hands the caller's signals on. Returns the status of the process if it was among the children that ended.

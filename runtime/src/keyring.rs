@@ -78,10 +78,8 @@ mod tests {
         std::thread::spawn(move || {
             assert_eq!(create(&name, Searchable::ByUser).expect("make"), None);
             let keys = std::fs::read_to_string("/proc/keys").expect("read keys");
-            let line = keys
-                .lines()
-                .find(|line| line.contains(name.to_str().expect("utf-8")))
-                .expect("listed");
+            let line =
+                keys.lines().find(|line| line.contains(name.to_str().expect("utf-8"))).expect("listed");
             assert!(line.split_whitespace().any(|word| word == "3f1b0000"), "{line}");
             assert_eq!(join(&name).expect("join"), None);
         })

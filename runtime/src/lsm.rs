@@ -45,8 +45,7 @@ pub(crate) fn set_apparmor_exec(proc: &Proc, profile: &str) -> Result<()> {
 
 /// Makes the next execve of the caller label the process.
 pub(crate) fn set_selinux_exec(proc: &Proc, label: &str) -> Result<()> {
-    proc.write_own("attr/exec", label.as_bytes())
-        .during(|| "can't set process label".into())
+    proc.write_own("attr/exec", label.as_bytes()).during(|| "can't set process label".into())
 }
 
 /// Labels the keyrings that the caller makes from now on, until [`reset_key_label`].
@@ -86,13 +85,8 @@ mod tests {
         }
         let proc = Proc::open(Scope::Processes).expect("open proc");
         let line = set_selinux_exec(&proc, "a:b:c").expect_err("no module").line();
-        assert!(
-            line.starts_with("can't set process label: ") && line.contains("attr/exec"),
-            "{line}"
-        );
-        let line = set_apparmor_exec(&proc, "docker-default")
-            .expect_err("no module")
-            .line();
+        assert!(line.starts_with("can't set process label: ") && line.contains("attr/exec"), "{line}");
+        let line = set_apparmor_exec(&proc, "docker-default").expect_err("no module").line();
         assert!(line.starts_with("unable to apply apparmor profile: "), "{line}");
     }
 }

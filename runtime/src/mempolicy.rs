@@ -37,15 +37,11 @@ pub(crate) struct MemoryPolicy {
 
 /// The number of a mode and how many nodes it takes.
 pub(crate) fn mode(name: &str) -> Option<(i32, Nodes)> {
-    MODES
-        .iter()
-        .find_map(|(known, mode, nodes)| (*known == name).then_some((*mode, *nodes)))
+    MODES.iter().find_map(|(known, mode, nodes)| (*known == name).then_some((*mode, *nodes)))
 }
 
 pub(crate) fn flag(name: &str) -> Option<i32> {
-    FLAGS
-        .iter()
-        .find_map(|(known, flag)| (*known == name).then_some(*flag))
+    FLAGS.iter().find_map(|(known, flag)| (*known == name).then_some(*flag))
 }
 
 /// The names of all modes, sorted.
@@ -70,11 +66,8 @@ mod tests {
 
     fn policy(name: &str, nodes: &str) -> MemoryPolicy {
         let (mode, _) = mode(name).expect("a mode");
-        let nodes = if nodes.is_empty() {
-            Bitmask::default()
-        } else {
-            Bitmask::from_list(nodes).expect("a list")
-        };
+        let nodes =
+            if nodes.is_empty() { Bitmask::default() } else { Bitmask::from_list(nodes).expect("a list") };
         MemoryPolicy { mode, nodes }
     }
 

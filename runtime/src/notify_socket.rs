@@ -3,16 +3,13 @@
 //! The container gets a socket of its own, in the state directory: the manager would not know its processes, and the
 //! manager's socket is no business of theirs. Only `READY=` is passed on.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, mkdirat, openat};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, bind, connect, recv,
-    sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, socket_with,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -73,7 +70,8 @@ impl NotifySocket {
     /// `manager` is the `NOTIFY_SOCKET` of the runtime: a path, or `@` and an abstract name.
     pub(crate) fn bind(state_directory: &Path, manager: &str) -> Result<Self> {
         Ok(Self {
-            container: bind_in(&state_directory.join(DIRECTORY)).during(|| "bind the notify socket".into())?,
+            container: bind_in(&state_directory.join(DIRECTORY))
+                .during(|| "bind the notify socket".into())?,
             manager: connect_to(manager).during(|| format!("connect to NOTIFY_SOCKET {manager}"))?,
         })
     }
@@ -140,18 +138,22 @@ fn ready_line(message: &[u8]) -> Option<&[u8]> {
 /// Through a descriptor of its directory, as an address holds 107 bytes and the path may be longer.
 fn bind_in(directory: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = openat(CWD, directory, flags, Mode::empty()).named(|| format!("open {}", directory.display()))?;
+    let directory =
+        openat(CWD, directory, flags, Mode::empty()).named(|| format!("open {}", directory.display()))?;
     let address = unix_socket::address(&format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd()))?;
     let socket = datagram_socket()?;
     bind(&socket, &address).named(|| format!("bind {NAME}"))?;
     // Any user of the container may have to notify.
-    chmodat(&directory, NAME, Mode::from_raw_mode(0o777), AtFlags::empty()).named(|| format!("chmod {NAME}"))?;
+    chmodat(&directory, NAME, Mode::from_raw_mode(0o777), AtFlags::empty())
+        .named(|| format!("chmod {NAME}"))?;
     Ok(socket)
 }
 
 fn connect_to(manager: &str) -> Result<OwnedFd> {
     if !manager.starts_with(['/', '@']) {
-        return Err(Error::Usage(format!("NOTIFY_SOCKET {manager:?} is neither a path nor an abstract socket")));
+        return Err(Error::Usage(format!(
+            "NOTIFY_SOCKET {manager:?} is neither a path nor an abstract socket"
+        )));
     }
     let socket = datagram_socket()?;
     connect(&socket, &unix_socket::address(manager)?).named(|| "connect()".into())?;
@@ -248,7 +250,10 @@ mod tests {
     #[test]
     fn the_container_is_told_where_it_is() {
         let mount = mount(Path::new("/run/knarr/c1"));
-        assert_eq!((mount.source.as_str(), mount.destination.as_str()), ("/run/knarr/c1/notify", "/run/notify"));
+        assert_eq!(
+            (mount.source.as_str(), mount.destination.as_str()),
+            ("/run/knarr/c1/notify", "/run/notify")
+        );
         assert_eq!(variable(), "NOTIFY_SOCKET=/run/notify/notify.sock");
     }
 

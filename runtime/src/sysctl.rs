@@ -30,11 +30,7 @@ mod tests {
     use crate::proc::Scope;
 
     fn sysctl(name: &str, value: &str) -> Sysctl {
-        Sysctl {
-            name: name.into(),
-            path: name.replace('.', "/"),
-            value: value.into(),
-        }
+        Sysctl { name: name.into(), path: name.replace('.', "/"), value: value.into() }
     }
 
     #[test]
@@ -49,13 +45,8 @@ mod tests {
             write(&proc, &sysctl("kernel.domainname", "knarr.test")).expect("write");
             assert_eq!(rustix::system::uname().domainname(), c"knarr.test");
 
-            let line = write(&proc, &sysctl("kernel.no_such_thing", "1"))
-                .expect_err("no file")
-                .line();
-            assert!(
-                line.starts_with("open sysctl kernel.no_such_thing file: "),
-                "{line}"
-            );
+            let line = write(&proc, &sysctl("kernel.no_such_thing", "1")).expect_err("no file").line();
+            assert!(line.starts_with("open sysctl kernel.no_such_thing file: "), "{line}");
             assert!(line.ends_with(": no such file or directory"), "{line}");
         })
         .join()
@@ -71,14 +62,9 @@ mod tests {
         std::thread::spawn(|| {
             crate::sys::unshare(libc::CLONE_NEWIPC).expect("unshare");
             let proc = Proc::open(Scope::Everything).expect("open proc");
-            let line = write(&proc, &sysctl("kernel.shm_rmid_forced", "7"))
-                .expect_err("not 0 or 1")
-                .line();
+            let line = write(&proc, &sysctl("kernel.shm_rmid_forced", "7")).expect_err("not 0 or 1").line();
             let start = r#"failed to write sysctl kernel.shm_rmid_forced = "7": "#;
-            assert!(
-                line.starts_with(start) && line.ends_with(": invalid argument"),
-                "{line}"
-            );
+            assert!(line.starts_with(start) && line.ends_with(": invalid argument"), "{line}");
         })
         .join()
         .expect("the thread's own assertions");

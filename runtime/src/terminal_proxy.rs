@@ -50,13 +50,7 @@ impl TerminalProxy {
         if let Some(host) = &host {
             host.make_raw()?;
         }
-        let proxy = Self {
-            master,
-            _slave: slave,
-            host,
-            input: Flow::default(),
-            output: Flow::default(),
-        };
+        let proxy = Self { master, _slave: slave, host, input: Flow::default(), output: Flow::default() };
         proxy.follow_size();
         Ok(proxy)
     }

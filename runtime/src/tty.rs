@@ -48,18 +48,12 @@ impl Pseudoterminal {
     pub(crate) fn open() -> Result<Self> {
         let master = open_multiplexer()?;
         unlockpt(&master).named(|| "ioctl(ptmx, TIOCSPTLCK)".into())?;
-        let slave = ioctl_tiocgptpeer(
-            &master,
-            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-        )
-        .named(|| "ioctl(ptmx, TIOCGPTPEER)".into())?;
+        let slave =
+            ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+                .named(|| "ioctl(ptmx, TIOCGPTPEER)".into())?;
         verify_slave(&slave)?;
         let path = ptsname(&master, Vec::new()).named(|| "ioctl(ptmx, TIOCGPTN)".into())?;
-        Ok(Self {
-            master,
-            slave,
-            path: path.to_string_lossy().into_owned(),
-        })
+        Ok(Self { master, slave, path: path.to_string_lossy().into_owned() })
     }
 
     pub(crate) fn master(&self) -> BorrowedFd<'_> {
@@ -102,12 +96,7 @@ pub(crate) fn new_session() -> Result<()> {
 }
 
 pub(crate) fn resize(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
-    let size = Winsize {
-        ws_row: size.rows,
-        ws_col: size.columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(terminal, size).named(|| format!("ioctl(TIOCSWINSZ, {}x{})", size.ws_row, size.ws_col))?;
     Ok(())
 }
@@ -117,9 +106,7 @@ fn open_multiplexer() -> Result<OwnedFd> {
     let devpts = openat(CWD, "/dev/pts", flags, Mode::empty()).named(|| "open /dev/pts".into())?;
     let magic = fstatfs(&devpts).named(|| "fstatfs /dev/pts".into())?.f_type;
     if u64::try_from(magic) != Ok(DEVPTS) {
-        return refuse(format!(
-            "/dev/pts is not a devpts mount: super magic is {magic:#x}"
-        ));
+        return refuse(format!("/dev/pts is not a devpts mount: super magic is {magic:#x}"));
     }
     // Nobody can make or replace a file inside a devpts; what remains is a mount on top, and a file of another kind
     // must not be opened even for a moment.
@@ -153,10 +140,7 @@ fn verify_slave(slave: &OwnedFd) -> Result<()> {
     let stat = fstat(slave).named(|| "fstat(slave)".into())?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind != FileType::CharacterDevice || !SLAVE_MAJORS.contains(&major(stat.st_rdev)) {
-        return refuse(format!(
-            "pty peer handle is not a pty slave: {kind:?} {}",
-            major(stat.st_rdev)
-        ));
+        return refuse(format!("pty peer handle is not a pty slave: {kind:?} {}", major(stat.st_rdev)));
     }
     Ok(())
 }
@@ -186,9 +170,7 @@ fn console_target() -> Result<OwnedFd> {
     let stat = fstat(&console).named(|| "fstat /dev/console".into())?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile | FileType::CharacterDevice => Ok(console),
-        kind => refuse(format!(
-            "/dev/console is neither a file nor a character device but {kind:?}"
-        )),
+        kind => refuse(format!("/dev/console is neither a file nor a character device but {kind:?}")),
     }
 }
 
@@ -238,20 +220,12 @@ mod tests {
         in_own_dev(|| {
             let terminal = Pseudoterminal::open().expect("open");
             assert_eq!(terminal.path, "/dev/pts/0");
-            terminal
-                .resize(Size {
-                    rows: 25,
-                    columns: 81,
-                })
-                .expect("resize");
+            terminal.resize(Size { rows: 25, columns: 81 }).expect("resize");
             let size = tcgetwinsize(&terminal.slave).expect("size");
             assert_eq!((size.ws_row, size.ws_col), (25, 81));
             let (ours, theirs) = unix_socket::pair().expect("a pair");
             terminal.send_master(ours.as_fd()).expect("send");
-            assert_eq!(
-                unix_socket::receive(theirs.as_fd()).expect("receive").text,
-                b"/dev/pts/0"
-            );
+            assert_eq!(unix_socket::receive(theirs.as_fd()).expect("receive").text, b"/dev/pts/0");
         });
     }
 
@@ -270,11 +244,7 @@ mod tests {
         });
         in_own_dev(|| {
             std::os::unix::fs::symlink("/dev/elsewhere", "/dev/console").expect("symlink");
-            let line = Pseudoterminal::open()
-                .expect("open")
-                .bind_console()
-                .expect_err("a link")
-                .line();
+            let line = Pseudoterminal::open().expect("open").bind_console().expect_err("a link").line();
             assert_eq!(
                 line,
                 "mount the terminal on /dev/console: /dev/console is neither a file nor a character device but Symlink"
@@ -287,10 +257,7 @@ mod tests {
     fn what_only_looks_like_a_devpts_is_refused() {
         in_own_dev(|| {
             mount("tmpfs", "/dev/pts", "tmpfs", MountFlags::empty(), None).expect("mount tmpfs");
-            assert_eq!(
-                refusal(),
-                "/dev/pts is not a devpts mount: super magic is 0x1021994"
-            );
+            assert_eq!(refusal(), "/dev/pts is not a devpts mount: super magic is 0x1021994");
         });
         in_own_dev(|| {
             std::fs::write("/dev/file", "").expect("write");
@@ -300,14 +267,8 @@ mod tests {
         in_own_dev(|| {
             // The real thing, but of another devpts.
             std::fs::create_dir("/dev/other").expect("mkdir");
-            mount(
-                "devpts",
-                "/dev/other",
-                "devpts",
-                MountFlags::empty(),
-                c"newinstance",
-            )
-            .expect("mount devpts");
+            mount("devpts", "/dev/other", "devpts", MountFlags::empty(), c"newinstance")
+                .expect("mount devpts");
             mount_bind("/dev/other/ptmx", "/dev/pts/ptmx").expect("bind");
             assert_eq!(refusal(), "open /dev/pts/ptmx: invalid cross-device link");
         });
