@@ -74,6 +74,12 @@ impl Passed {
         FIRST.unsigned_abs() + self.listen + self.preserve
     }
 
+    /// Keeps from the program every other descriptor, also those the caller left open by mistake (CVE-2024-21626), and
+    /// from hooks too. What the runtime opens itself is closed at execve anyway.
+    pub(crate) fn hide_the_rest(self) -> Result<()> {
+        hide_from(self.first_private())
+    }
+
     /// What the program has to be told about its sockets; it is process 1 to itself.
     pub(crate) fn environment(self) -> Vec<String> {
         if self.listen == 0 {
@@ -88,9 +94,7 @@ fn is_inherited(index: u32) -> bool {
     fd.and_then(is_close_on_exec) == Some(false)
 }
 
-/// Keeps from the program every descriptor from `first` on, also those the caller left open by mistake. For the
-/// start of the runtime: what it opens itself is closed at execve anyway.
-pub(crate) fn hide_from(first: u32) -> Result<()> {
+fn hide_from(first: u32) -> Result<()> {
     match close_range(first, u32::MAX, RangeAct::CloseOnExec) {
         // Linux before 5.11, or a seccomp filter around us.
         Err(error) if matches!(error.errno, Errno::NOSYS | Errno::INVAL | Errno::PERM) => {

@@ -16,12 +16,16 @@ pub(crate) struct Sysctl {
     pub(crate) value: String,
 }
 
-/// Writes one; `proc` must show the whole of /proc.
-pub(crate) fn write(proc: &Proc, Sysctl { name, path, value }: &Sysctl) -> Result<()> {
-    let file = proc
-        .open_file(&format!("sys/{path}"), OFlags::WRONLY)
-        .during(|| format!("open sysctl {name} file"))?;
-    write_whole(&file, value.as_bytes()).during(|| format!("failed to write sysctl {name} = {value:?}"))
+/// Writes them in the order given; `proc` must show the whole of /proc.
+pub(crate) fn write(proc: &Proc, sysctls: &[Sysctl]) -> Result<()> {
+    for Sysctl { name, path, value } in sysctls {
+        let file = proc
+            .open_file(&format!("sys/{path}"), OFlags::WRONLY)
+            .during(|| format!("open sysctl {name} file"))?;
+        write_whole(&file, value.as_bytes())
+            .during(|| format!("failed to write sysctl {name} = {value:?}"))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -42,10 +46,10 @@ mod tests {
         std::thread::spawn(|| {
             crate::sys::unshare(libc::CLONE_NEWUTS).expect("unshare");
             let proc = Proc::open(Scope::Everything).expect("open proc");
-            write(&proc, &sysctl("kernel.domainname", "knarr.test")).expect("write");
+            write(&proc, &[sysctl("kernel.domainname", "knarr.test")]).expect("write");
             assert_eq!(rustix::system::uname().domainname(), c"knarr.test");
 
-            let line = write(&proc, &sysctl("kernel.no_such_thing", "1")).expect_err("no file").line();
+            let line = write(&proc, &[sysctl("kernel.no_such_thing", "1")]).expect_err("no file").line();
             assert!(line.starts_with("open sysctl kernel.no_such_thing file: "), "{line}");
             assert!(line.ends_with(": no such file or directory"), "{line}");
         })
@@ -62,7 +66,7 @@ mod tests {
         std::thread::spawn(|| {
             crate::sys::unshare(libc::CLONE_NEWIPC).expect("unshare");
             let proc = Proc::open(Scope::Everything).expect("open proc");
-            let line = write(&proc, &sysctl("kernel.shm_rmid_forced", "7")).expect_err("not 0 or 1").line();
+            let line = write(&proc, &[sysctl("kernel.shm_rmid_forced", "7")]).expect_err("not 0 or 1").line();
             let start = r#"failed to write sysctl kernel.shm_rmid_forced = "7": "#;
             assert!(line.starts_with(start) && line.ends_with(": invalid argument"), "{line}");
         })

@@ -1,31 +1,40 @@
-//! Signals as a process that waits wants them: blocked, and read from a descriptor (signal(7), signalfd(2)).
+//! Signals: blocked, read from a descriptor, sent to a pidfd (signal(7), signalfd(2)).
 
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::fmt;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
-use super::{Errno, Error, Result, check_fd};
+use super::{Errno, Error, Result, check, check_fd};
 
-/// Blocks every signal that can be blocked.
-pub(crate) fn block_signals() -> Result<()> {
-    set_mask(&signal_set(libc::sigfillset))
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub(crate) struct SignalMask(libc::sigset_t);
+
+impl fmt::Debug for SignalMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignalMask")
+    }
 }
 
-/// Lets every signal through again.
-pub(crate) fn unblock_signals() -> Result<()> {
-    set_mask(&signal_set(libc::sigemptyset))
+/// Blocks every signal that can be blocked; returns what was blocked before.
+pub(crate) fn block_signals() -> Result<SignalMask> {
+    let all = every_signal();
+    let mut old = std::mem::MaybeUninit::uninit();
+    // SAFETY: one initialised set to read, one to write.
+    let errno = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all.0, old.as_mut_ptr()) };
+    if errno != 0 {
+        return Err(Error {
+            call: "sigprocmask(SIG_SETMASK)".into(),
+            errno: Errno::from_raw_os_error(errno),
+        });
+    }
+    // SAFETY: written by the call, which succeeded.
+    Ok(SignalMask(unsafe { old.assume_init() }))
 }
 
-/// A descriptor that yields the caller's pending blocked signals, without waiting for one.
-pub(crate) fn signalfd() -> Result<OwnedFd> {
-    let all = signal_set(libc::sigfillset);
-    // SAFETY: an initialised set to read.
-    let fd = unsafe { libc::signalfd(-1, &raw const all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
-    check_fd(fd.into(), || "signalfd(-1)".into())
-}
-
-fn set_mask(set: &libc::sigset_t) -> Result<()> {
+/// Makes exactly the signals of `mask` blocked.
+pub(crate) fn set_signal_mask(mask: &SignalMask) -> Result<()> {
     // SAFETY: an initialised set to read; nothing to write.
-    let errno = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, std::ptr::null_mut()) };
+    let errno = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
     if errno != 0 {
         return Err(Error {
             call: "sigprocmask(SIG_SETMASK)".into(),
@@ -35,11 +44,45 @@ fn set_mask(set: &libc::sigset_t) -> Result<()> {
     Ok(())
 }
 
-fn signal_set(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> libc::c_int) -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigfillset and sigemptyset, the only callers' choices, initialise the whole set and cannot fail.
+/// A descriptor that yields the caller's pending blocked signals, without waiting for one.
+pub(crate) fn signalfd() -> Result<OwnedFd> {
+    let all = every_signal();
+    // SAFETY: an initialised set to read.
+    let fd = unsafe { libc::signalfd(-1, &raw const all.0, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    check_fd(fd.into(), || "signalfd(-1)".into())
+}
+
+fn every_signal() -> SignalMask {
+    let mut all = std::mem::MaybeUninit::uninit();
+    // SAFETY: the call initialises the set and cannot fail.
     unsafe {
-        fill(set.as_mut_ptr());
-        set.assume_init()
+        libc::sigfillset(all.as_mut_ptr());
+        SignalMask(all.assume_init())
     }
+}
+
+/// Gives a signal its default effect again.
+pub(crate) fn reset_signal(signal: libc::c_int) -> Result<()> {
+    // SAFETY: no handler is installed.
+    let old = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    if old == libc::SIG_ERR {
+        check(-1, || format!("signal({signal}, SIG_DFL)"))?;
+    }
+    Ok(())
+}
+
+/// Sends a signal to the process behind a pidfd.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<()> {
+    // SAFETY: no siginfo, so no pointers.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    check(ret, || format!("pidfd_send_signal({signal})"))?;
+    Ok(())
 }
