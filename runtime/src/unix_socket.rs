@@ -1,4 +1,4 @@
-//! Unix sockets that carry descriptors (unix(7), `SCM_RIGHTS`): the console socket, the pidfd socket, and our own.
+//! Unix sockets that carry descriptors (unix(7), `SCM_RIGHTS`): the console, pidfd and notify sockets of who called us.
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
