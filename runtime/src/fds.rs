@@ -20,7 +20,7 @@ const NULL_DEVICE: (u32, u32) = (1, 3);
 /// What the caller of the runtime hands to the program beside stdin, stdout and stderr.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Passed {
-    /// Sockets of a systemd unit (sd_listen_fds(3)); they come first.
+    /// Sockets of a systemd unit (`sd_listen_fds(3)`); they come first.
     listen: u32,
     /// `--preserve-fds`.
     preserve: u32,
@@ -119,7 +119,7 @@ fn hide_one_by_one(first: u32) -> Result<()> {
 
 /// Closes every descriptor from `first` on but `keep`, right before execve, so that nothing of the host can be
 /// named as `/proc/self/fd/N` while the kernel looks for the program. All owners of these numbers are dead weight
-/// from here on. A kernel without close_range has them closed by execve itself.
+/// from here on. A kernel without `close_range(2)` has them closed by execve itself.
 pub(crate) fn close_from(first: u32, keep: Option<u32>) -> Result<()> {
     let close = |from: u32, to: u32| match close_range(from, to, RangeAct::Close) {
         Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => Ok(()),

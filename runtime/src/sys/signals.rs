@@ -1,7 +1,7 @@
-//! Signals: blocked, read from a descriptor, sent to a pidfd (signal(7), signalfd(2)).
+//! Signals: blocked, and read from a descriptor (signal(7), signalfd(2)).
 
 use std::fmt;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::{Errno, Error, Result, check, check_fd};
 
@@ -68,21 +68,5 @@ pub(crate) fn reset_signal(signal: libc::c_int) -> Result<()> {
     if old == libc::SIG_ERR {
         check(-1, || format!("signal({signal}, SIG_DFL)"))?;
     }
-    Ok(())
-}
-
-/// Sends a signal to the process behind a pidfd.
-pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<()> {
-    // SAFETY: no siginfo, so no pointers.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    };
-    check(ret, || format!("pidfd_send_signal({signal})"))?;
     Ok(())
 }
