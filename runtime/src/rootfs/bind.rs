@@ -19,9 +19,12 @@ pub(super) fn bind(root: &RootDir, mount: &MountPlan, bind: &Bind, sources: &mut
         return Ok(Mounted::Nowhere);
     }
     let source = take_source(mount, bind, sources)?;
-    let (target, _) = find_target(root, mount, || kind_of(&source))?;
+    let target = find_target(root, mount, || kind_of(&source))?;
     if target.path == "proc" && magic_of(&source)? != libc::PROC_SUPER_MAGIC {
-        return Err(Error::refused(format!("/mounts/{}/source", mount.index), not_of_type_proc()));
+        return Err(Error::refused(
+            format!("/mounts/{}/source", mount.index),
+            not_of_type_proc(),
+        ));
     }
     set_flags(&source, mount)?;
     put_in_place(&source, &target.fd, mount)?;
@@ -35,7 +38,11 @@ fn is_symlink(path: &str) -> sys::Result<bool> {
 /// What a missing mount point has to be.
 fn kind_of(source: &OwnedFd) -> sys::Result<Missing> {
     let kind = FileType::from_raw_mode(stat_fd(source)?.st_mode);
-    Ok(if kind == FileType::Directory { Missing::Directory } else { Missing::File })
+    Ok(if kind == FileType::Directory {
+        Missing::Directory
+    } else {
+        Missing::File
+    })
 }
 
 /// A copy of the source, made here if possible: in a user namespace only such a copy keeps the flags that the host
@@ -53,15 +60,22 @@ fn take_source(mount: &MountPlan, bind: &Bind, sources: &mut Sources) -> sys::Re
 
 pub(super) fn clone_source(mount: &MountPlan, bind: &Bind) -> sys::Result<OwnedFd> {
     let depth = if bind.recursive { Depth::Tree } else { Depth::One };
-    if bind.nofollow { clone_tree_nofollow(CWD, &mount.source, depth) } else { clone_tree(CWD, &mount.source, depth) }
+    if bind.nofollow {
+        clone_tree_nofollow(CWD, &mount.source, depth)
+    } else {
+        clone_tree(CWD, &mount.source, depth)
+    }
 }
 
 /// The named flags and no others; where others are locked (mount_namespaces(7)), the named ones on top of them.
 pub(super) fn set_flags(fd: &OwnedFd, mount: &MountPlan) -> Result<()> {
     let Some(flags) = mount.flags else { return Ok(()) };
     match change_attributes(fd, Depth::One, flags.exact) {
-        Err(error) if error.errno == Errno::PERM => change_attributes(fd, Depth::One, flags.lenient)
-            .during(|| "failed to set user-requested vfs flags on bind-mount: cannot change locked flags".into()),
+        Err(error) if error.errno == Errno::PERM => {
+            change_attributes(fd, Depth::One, flags.lenient).during(|| {
+                "failed to set user-requested vfs flags on bind-mount: cannot change locked flags".into()
+            })
+        }
         result => Ok(result?),
     }
 }

@@ -10,8 +10,8 @@ use rustix::fs::CWD;
 
 use crate::error::{During, Result};
 use crate::sys::mounts::{
-    Depth, MountChange, attach_at, change_mount, clone_tree, clone_tree_at, clone_tree_nofollow, create_fs, mount_fs,
-    open_fs, set_fs_option,
+    Depth, MountChange, attach_at, change_mount, clone_tree, clone_tree_at, clone_tree_nofollow, create_fs,
+    mount_fs, open_fs, set_fs_option,
 };
 use crate::sys::{self, Errno};
 
@@ -26,7 +26,10 @@ struct Cover {
 
 impl Cover {
     fn new(first: OwnedFd) -> Self {
-        Self { ready: Some(first), placed: None }
+        Self {
+            ready: Some(first),
+            placed: None,
+        }
     }
 
     /// Puts one in place. One that found no place is used for the next path.
@@ -34,7 +37,12 @@ impl Cover {
         let next = match (self.ready.take(), &self.placed) {
             (Some(ready), _) => ready,
             (None, Some(placed)) => clone_tree_at(placed, Depth::One)?,
-            (None, None) => return Err(sys::Error { call: "cover".into(), errno: Errno::BADF }),
+            (None, None) => {
+                return Err(sys::Error {
+                    call: "cover".into(),
+                    errno: Errno::BADF,
+                });
+            }
         };
         match attach_at(&next, root, path) {
             Ok(()) => {
@@ -60,10 +68,17 @@ impl Mask {
     pub(super) fn take_null(label: Option<String>) -> Result<Self> {
         let null = clone_tree_nofollow(CWD, "/dev/null", Depth::One).during(|| "can't mask paths".into())?;
         if !is_null(&null)? {
-            let error = sys::Error { call: "the host's /dev/null is not the null device".into(), errno: Errno::INVAL };
+            let error = sys::Error {
+                call: "the host's /dev/null is not the null device".into(),
+                errno: Errno::INVAL,
+            };
             return Err(error).during(|| "can't mask paths".into());
         }
-        Ok(Self { null: Cover::new(null), empty: None, label })
+        Ok(Self {
+            null: Cover::new(null),
+            empty: None,
+            label,
+        })
     }
 
     /// Covers a path inside the root; one that does not exist needs no cover.
@@ -108,6 +123,13 @@ pub(super) fn make_readonly(root: BorrowedFd<'_>, path: &str) -> sys::Result<()>
         Err(error) if error.errno == Errno::NOENT => return Ok(()),
         result => result?,
     };
-    change_mount(&copy, Depth::One, &MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() })?;
+    change_mount(
+        &copy,
+        Depth::One,
+        &MountChange {
+            set: libc::MOUNT_ATTR_RDONLY,
+            ..MountChange::default()
+        },
+    )?;
     unless_missing(attach_at(&copy, root, path))
 }

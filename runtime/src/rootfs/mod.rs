@@ -1,9 +1,9 @@
 //! The root filesystem of a container: from a plan to a `/` that only the container sees.
 //!
-//! The parent calls [`sources::prepare`] before it clones. The child then calls, in this order, [`build`],
-//! [`enter_root`], [`finalize`] and [`restrict`]; hooks run in between, which is why they are apart. Until
-//! `enter_root` the child sees the host's tree, and afterwards no path of the host is opened. Everything is mounted
-//! by descriptor, Linux 5.12 or later: mount_namespaces(7), pivot_root(2).
+//! The parent calls [`prepare`] before it clones. The child then calls, in this order, [`build`], [`enter_root`],
+//! [`reopen_null`], [`make_cwd`], [`finalize`] and [`restrict`]; hooks, the console and more go in between, which is why
+//! they are apart. Until `enter_root` the child sees the host's tree, and afterwards no path of the host is opened.
+//! Everything is mounted by descriptor, Linux 5.12 or later: mount_namespaces(7), pivot_root(2).
 
 mod bind;
 mod cgroup_mount;
@@ -20,6 +20,8 @@ mod tmpfs_copyup;
 mod scratch;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod userns_tests;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -85,18 +87,34 @@ pub(crate) fn build(plan: &RootfsPlan, sources: Sources, around: &mut Surroundin
     result
 }
 
-fn build_with_no_umask(plan: &RootfsPlan, mut sources: Sources, around: &mut Surroundings<'_>) -> Result<Root> {
+fn build_with_no_umask(
+    plan: &RootfsPlan,
+    mut sources: Sources,
+    around: &mut Surroundings<'_>,
+) -> Result<Root> {
     let dir = propagation::prepare_root(plan).during(|| "error preparing rootfs".into())?;
-    let mask = if plan.masked.is_empty() { None } else { Some(Mask::take_null(plan.label.clone())?) };
-    let mut root = Root { dir, late_readonly: Vec::new(), mask };
+    let mask = if plan.masked.is_empty() {
+        None
+    } else {
+        Some(Mask::take_null(plan.label.clone())?)
+    };
+    let mut root = Root {
+        dir,
+        late_readonly: Vec::new(),
+        mask,
+    };
     let mut in_cgroup = false;
     for mount in &plan.mounts {
         if !in_cgroup && shows_cgroups(mount) {
             (around.enter_cgroup)()?;
             in_cgroup = true;
         }
-        let mounted = mount_one(plan, &root, mount, &mut sources, around)
-            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?;
+        let mounted = mount_one(plan, &root, mount, &mut sources, around).during(|| {
+            format!(
+                "error mounting {:?} to rootfs at {:?}",
+                mount.source, mount.destination
+            )
+        })?;
         if let (true, Mounted::At(fd)) = (mount.late_readonly, mounted) {
             root.late_readonly.push((mount.index, fd));
         }
@@ -141,13 +159,21 @@ pub(crate) fn enter_root(root: &Root, plan: &RootfsPlan) -> Result<()> {
 /// Propagation of `/`, and what had to stay writable until now.
 pub(crate) fn finalize(root: &Root, plan: &RootfsPlan) -> Result<()> {
     propagation::set_final(root.fd(), plan).during(|| "unable to apply root propagation flags".into())?;
-    let readonly = MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() };
+    let readonly = MountChange {
+        set: libc::MOUNT_ATTR_RDONLY,
+        ..MountChange::default()
+    };
     for (index, mount) in &root.late_readonly {
-        change_mount(mount, Depth::One, &readonly)
-            .during(|| format!("error remounting {:?} as readonly", plan.mounts[*index].destination))?;
+        change_mount(mount, Depth::One, &readonly).during(|| {
+            format!(
+                "error remounting {:?} as readonly",
+                plan.mounts[*index].destination
+            )
+        })?;
     }
     if plan.readonly {
-        change_mount(root.fd(), Depth::One, &readonly).during(|| "error setting rootfs as readonly".into())?;
+        change_mount(root.fd(), Depth::One, &readonly)
+            .during(|| "error setting rootfs as readonly".into())?;
     }
     Ok(())
 }
@@ -155,11 +181,13 @@ pub(crate) fn finalize(root: &Root, plan: &RootfsPlan) -> Result<()> {
 /// `readonlyPaths`, then `maskedPaths`.
 pub(crate) fn restrict(root: &mut Root, plan: &RootfsPlan) -> Result<()> {
     for path in &plan.readonly_paths {
-        mask::make_readonly(root.dir.fd(), path).during(|| format!("can't make {:?} read-only", format!("/{path}")))?;
+        mask::make_readonly(root.dir.fd(), path)
+            .during(|| format!("can't make {:?} read-only", format!("/{path}")))?;
     }
     if let Some(mask) = &mut root.mask {
         for path in &plan.masked {
-            mask.cover(root.dir.fd(), path).during(|| format!("can't mask path {:?}", format!("/{path}")))?;
+            mask.cover(root.dir.fd(), path)
+                .during(|| format!("can't mask path {:?}", format!("/{path}")))?;
         }
     }
     Ok(())

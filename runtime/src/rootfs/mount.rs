@@ -13,8 +13,8 @@ use crate::plan::mounts::{
 };
 use crate::sys::files::{open_at, set_attribute, stat_fd};
 use crate::sys::mounts::{
-    Depth, MountChange, attach, attach_at, change_mount, clone_tree, create_fs, mount_fs, open_fs, pick_fs, reconfigure_fs, set_fs_flag,
-    set_fs_option,
+    Depth, MountChange, attach, attach_at, change_mount, clone_tree, create_fs, mount_fs, open_fs, pick_fs,
+    reconfigure_fs, set_fs_flag, set_fs_option,
 };
 use crate::sys::{self, Errno};
 
@@ -27,10 +27,19 @@ pub(super) enum Mounted {
     Nowhere,
 }
 
-pub(super) fn mount_new(plan: &RootfsPlan, root: &RootDir, mount: &MountPlan, fs: &FileSystem) -> Result<Mounted> {
-    let (target, existed) = find_target(root, mount, || Ok(Missing::Directory))?;
+pub(super) fn mount_new(
+    plan: &RootfsPlan,
+    root: &RootDir,
+    mount: &MountPlan,
+    fs: &FileSystem,
+) -> Result<Mounted> {
+    let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
-    let mode = if fs.inherits_mode && existed { Some(stat_fd(&target.fd)?.st_mode & 0o7777) } else { None };
+    let mode = if fs.inherits_mode && !target.made {
+        Some(stat_fd(&target.fd)?.st_mode & 0o7777)
+    } else {
+        None
+    };
     let made = match make_file_system(fs, &mount.source, attributes, mode) {
         Err(error) if fs.name == "sysfs" && error.errno == Errno::PERM && plan.user_namespace => {
             return host_sys(plan, mount, &target.fd, attributes).map_err(|_| error.into());
@@ -41,7 +50,11 @@ pub(super) fn mount_new(plan: &RootfsPlan, root: &RootDir, mount: &MountPlan, fs
         tmpfs_copyup::copy_tree(&target.fd, &made)?;
     }
     if let Some(label) = &fs.label_root {
-        set_attribute(open_at(&made, ".", OFlags::RDONLY)?, b"security.selinux", label.as_bytes())?;
+        set_attribute(
+            open_at(&made, ".", OFlags::RDONLY)?,
+            b"security.selinux",
+            label.as_bytes(),
+        )?;
     }
     put_in_place(&made, &target.fd, mount)?;
     Ok(Mounted::At(made))
@@ -51,12 +64,23 @@ pub(super) fn mount_new(plan: &RootfsPlan, root: &RootDir, mount: &MountPlan, fs
 /// host's, read-only as it was asked for, and without the host's cgroups (CVE-2023-25809).
 fn host_sys(plan: &RootfsPlan, mount: &MountPlan, target: &OwnedFd, attributes: u64) -> Result<Mounted> {
     if attributes & libc::MOUNT_ATTR_RDONLY == 0 {
-        return Err(sys::Error { call: "open_tree(\"/sys\")".into(), errno: Errno::PERM }.into());
+        return Err(sys::Error {
+            call: "open_tree(\"/sys\")".into(),
+            errno: Errno::PERM,
+        }
+        .into());
     }
     let made = clone_tree(CWD, "/sys", Depth::Tree)?;
     // The access time is the host's to choose.
     let set = attributes & (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC);
-    change_attributes(&made, Depth::Tree, Attributes { set: set | libc::MOUNT_ATTR_RDONLY, clear: 0 })?;
+    change_attributes(
+        &made,
+        Depth::Tree,
+        Attributes {
+            set: set | libc::MOUNT_ATTR_RDONLY,
+            clear: 0,
+        },
+    )?;
     put_in_place(&made, target, mount)?;
     if plan.mounts.iter().all(|other| other.target != "sys/fs/cgroup") {
         attach_at(mask::empty_directory(plan.label.as_deref())?, &made, "fs/cgroup")?;
@@ -92,34 +116,35 @@ fn configure(context: &OwnedFd, options: &[FsOption]) -> sys::Result<()> {
     })
 }
 
-/// The target of a mount, and whether it was there before.
+/// The target of a mount; what to make is asked only where it may be missing.
 pub(super) fn find_target(
     root: &RootDir,
     mount: &MountPlan,
     missing: impl FnOnce() -> sys::Result<Missing>,
-) -> Result<(Found, bool)> {
+) -> Result<Found> {
     if mount.on == On::OrdinaryDirectory {
-        let fd = root.ordinary_directory(&mount.target).map_err(|error| not_ordinary(mount, error))?;
-        return Ok((Found { fd, path: mount.target.clone() }, true));
+        return root
+            .ordinary_directory(&mount.target)
+            .map_err(|error| not_ordinary(mount, error));
     }
-    let last = if mount.on == On::NotFollowed { Last::Keep } else { Last::Follow };
-    let (found, existed) = match root.find(&mount.target, Missing::Fail, last) {
-        Err(error) if error.errno == Errno::NOENT && mount.on == On::Anything => {
-            (root.find(&mount.target, missing()?, last)?, false)
-        }
-        result => (result?, true),
+    let found = match mount.on {
+        On::NotFollowed => root.find(&mount.target, Missing::Fail, Last::Keep)?,
+        _ => root.find_or(&mount.target, missing, Last::Follow)?,
     };
     // Links may have led to where the plan, which saw the words only, would have refused to go.
     if found.path != mount.target {
         check_really(&found.path, mount)?;
     }
-    Ok((found, existed))
+    Ok(found)
 }
 
 fn check_really(path: &str, mount: &MountPlan) -> Result<()> {
     let refused = |reason: String| Error::refused(format!("/mounts/{}/destination", mount.index), reason);
     if path.is_empty() {
-        return Err(refused(format!("mountpoint {:?} is on the top of rootfs", mount.destination)));
+        return Err(refused(format!(
+            "mountpoint {:?} is on the top of rootfs",
+            mount.destination
+        )));
     }
     check_not_in_proc(path, &mount.kind).map_err(refused)
 }
@@ -146,21 +171,33 @@ pub(super) fn change_attributes(mount: &OwnedFd, depth: Depth, attributes: Attri
         return Ok(());
     }
     let Attributes { set, clear } = attributes;
-    change_mount(mount, depth, &MountChange { set, clear, ..MountChange::default() })
+    change_mount(
+        mount,
+        depth,
+        &MountChange {
+            set,
+            clear,
+            ..MountChange::default()
+        },
+    )
 }
 
 /// EINVAL stands for many things; a directory on a file or the reverse has a word of its own, which engines know.
 fn name_mismatch(made: &OwnedFd, target: &OwnedFd, error: sys::Error) -> sys::Error {
-    let is_directory = |fd| stat_fd(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    let is_directory =
+        |fd| stat_fd(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
     if error.errno == Errno::INVAL && is_directory(made) != is_directory(target) {
-        return sys::Error { errno: Errno::NOTDIR, ..error };
+        return sys::Error {
+            errno: Errno::NOTDIR,
+            ..error
+        };
     }
     error
 }
 
 /// `remount`: the mount at the target changes; its superblock too, unless it is a bind.
 pub(super) fn remount(root: &RootDir, mount: &MountPlan, superblock: Option<&[FsOption]>) -> Result<Mounted> {
-    let (target, _) = find_target(root, mount, || Ok(Missing::Fail))?;
+    let target = find_target(root, mount, || Ok(Missing::Fail))?;
     if let Some(options) = superblock {
         let context = pick_fs(&target.fd)?;
         configure(&context, options)?;

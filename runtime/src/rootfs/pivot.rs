@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::plan::mounts::{Jail, Peers, Propagation, RootfsPlan};
 use crate::sys::files::{change_dir, change_dir_fd, open_at, read_to_end};
 use crate::sys::mounts::{
-    Depth, MountChange, attach_at, change_mount, change_mount_at, chroot_here, create_fs, detach, mount_fs, open_fs,
-    pivot_here,
+    Depth, MountChange, attach_at, change_mount, change_mount_at, chroot_here, create_fs, detach, mount_fs,
+    open_fs, pivot_here,
 };
 use crate::sys::{self, Errno};
 
@@ -45,7 +45,10 @@ fn cut_off(propagation: Option<Propagation>) -> bool {
 }
 
 fn slave() -> MountChange<'static> {
-    MountChange { propagation: libc::MS_SLAVE, ..MountChange::default() }
+    MountChange {
+        propagation: libc::MS_SLAVE,
+        ..MountChange::default()
+    }
 }
 
 /// With the old root still in the mount namespace, a whole proc or sysfs of the host in it would let the container
@@ -89,7 +92,9 @@ fn whole_views(table: &str) -> impl Iterator<Item = String> + '_ {
 fn unescape(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
-        .fold(text.to_owned(), |text, (code, character)| text.replace(code, character))
+        .fold(text.to_owned(), |text, (code, character)| {
+            text.replace(code, character)
+        })
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use crate::sys::{self, Errno};
 use super::RootDir;
 
 /// Of `/` where the configuration does not say: mounts of the host still go, those made here do not come back.
-const DEFAULT: Propagation = Propagation { peers: Peers::Slave, recursive: true };
+const DEFAULT: Propagation = Propagation {
+    peers: Peers::Slave,
+    recursive: true,
+};
 
 /// Cuts the host off as far as the plan wants it, and makes the root filesystem a mount of its own.
 pub(super) fn prepare_root(plan: &RootfsPlan) -> Result<RootDir> {
@@ -31,8 +34,8 @@ pub(super) fn prepare_root(plan: &RootfsPlan) -> Result<RootDir> {
         change_parent(&plan.path, &parent)?;
     }
     let tree = clone_tree(CWD, path_text(&plan.path)?, Depth::Tree)?;
-    change_mount(&tree, Depth::One, &parent)?;
     attach_at(&tree, CWD, path_text(&plan.path)?)?;
+    change_mount(&tree, Depth::One, &parent)?;
     Ok(RootDir::new(tree))
 }
 
@@ -43,7 +46,9 @@ fn may_be_shared(propagation: Propagation) -> bool {
 
 fn parent_peers(plan: &RootfsPlan) -> Peers {
     match plan.propagation {
-        Some(Propagation { peers: Peers::Slave, .. }) => Peers::Slave,
+        Some(Propagation {
+            peers: Peers::Slave, ..
+        }) => Peers::Slave,
         _ => Peers::Private,
     }
 }
@@ -60,13 +65,18 @@ fn change_parent(rootfs: &Path, change: &MountChange<'_>) -> Result<()> {
 }
 
 fn path_text(path: &Path) -> sys::Result<&str> {
-    path.to_str().ok_or_else(|| sys::Error { call: format!("open({})", path.display()), errno: Errno::ILSEQ })
+    path.to_str().ok_or_else(|| sys::Error {
+        call: format!("open({})", path.display()),
+        errno: Errno::ILSEQ,
+    })
 }
 
 /// What could not be said while the old root was there, or would have reached the host.
 pub(super) fn set_final(root: BorrowedFd<'_>, plan: &RootfsPlan) -> Result<()> {
     match plan.propagation {
-        Some(word) if plan.jail != Jail::Chroot && matches!(word.peers, Peers::Shared | Peers::Unbindable) => {
+        Some(word)
+            if plan.jail != Jail::Chroot && matches!(word.peers, Peers::Shared | Peers::Unbindable) =>
+        {
             let (depth, change) = change_of(word);
             Ok(change_mount(root, depth, &change)?)
         }
@@ -83,7 +93,11 @@ pub(super) fn apply(mount: BorrowedFd<'_>, words: &[Propagation]) -> sys::Result
 }
 
 pub(super) fn change_of(propagation: Propagation) -> (Depth, MountChange<'static>) {
-    let depth = if propagation.recursive { Depth::Tree } else { Depth::One };
+    let depth = if propagation.recursive {
+        Depth::Tree
+    } else {
+        Depth::One
+    };
     (depth, change(propagation.peers))
 }
 
@@ -94,5 +108,8 @@ fn change(peers: Peers) -> MountChange<'static> {
         Peers::Slave => libc::MS_SLAVE,
         Peers::Unbindable => libc::MS_UNBINDABLE,
     };
-    MountChange { propagation, ..MountChange::default() }
+    MountChange {
+        propagation,
+        ..MountChange::default()
+    }
 }

@@ -42,16 +42,23 @@ pub(crate) struct Found {
     pub(crate) fd: OwnedFd,
     /// Where it really is: below the root, without links. Empty for the root itself.
     pub(crate) path: String,
+    /// It was missing.
+    pub(crate) made: bool,
 }
 
 /// The kernel's own limit (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-/// How often others may get in the way of one lookup before it is given up.
+/// How often others may get in the way of one openat2(2) before it is given up for the walk.
 const MAX_RACES: usize = 128;
+/// More parts than a path has; only somebody who removes them as they are made gets there.
+const MAX_MADE: usize = 4096;
 
 impl RootDir {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self { fd, openat2_refused: Cell::new(false) }
+        Self {
+            fd,
+            openat2_refused: Cell::new(false),
+        }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -65,29 +72,50 @@ impl RootDir {
             Some(result) => result,
             None => {
                 let found = self.walk(path, Missing::Fail, Last::Follow)?;
-                if flags.contains(OFlags::PATH) { Ok(found.fd) } else { reopen(&found.fd, flags) }
+                if flags.contains(OFlags::PATH) {
+                    Ok(found.fd)
+                } else {
+                    reopen(&found.fd, flags)
+                }
             }
         }
     }
 
     /// Finds a path, or makes it.
     pub(crate) fn find(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
+        self.find_or(path, || Ok(missing), last)
+    }
+
+    /// The same; what to make is asked only where it may be missing.
+    pub(crate) fn find_or(
+        &self,
+        path: &str,
+        missing: impl FnOnce() -> Result<Missing>,
+        last: Last,
+    ) -> Result<Found> {
         let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         match self.try_openat2(dot_if_empty(path), OFlags::PATH, straight) {
-            Some(Ok(fd)) => Ok(Found { fd, path: in_root(path) }),
+            Some(Ok(fd)) => Ok(Found {
+                fd,
+                path: in_root(path),
+                made: false,
+            }),
             Some(Err(error)) if !matches!(error.errno, Errno::LOOP | Errno::NOENT) => Err(error),
-            Some(Err(_)) | None => self.walk(path, missing, last),
+            Some(Err(_)) | None => self.walk(path, missing()?, last),
         }
     }
 
     /// A directory to which no link leads, made where it is missing.
-    pub(crate) fn ordinary_directory(&self, path: &str) -> Result<OwnedFd> {
+    pub(crate) fn ordinary_directory(&self, path: &str) -> Result<Found> {
         let found = self.find(path, Missing::Directory, Last::Keep)?;
         let is_directory = FileType::from_raw_mode(stat_fd(&found.fd)?.st_mode) == FileType::Directory;
         if found.path != in_root(path) || !is_directory {
-            return Err(Error { call: format!("open({path:?})"), errno: Errno::NOTDIR });
+            return Err(Error {
+                call: format!("open({path:?})"),
+                errno: Errno::NOTDIR,
+            });
         }
-        Ok(found.fd)
+        Ok(found)
     }
 
     /// The directory of a path, made where it is missing, and the last component.
@@ -100,7 +128,10 @@ impl RootDir {
     pub(crate) fn symlink(&self, target: &str, path: &str) -> Result<()> {
         let (directory, name) = self.parent(path)?;
         match symlink_at(target, &directory, name) {
-            Err(error) if error.errno == Errno::EXIST && read_link_at(&directory, name).is_ok_and(|at| at == target) => {
+            Err(error)
+                if error.errno == Errno::EXIST
+                    && read_link_at(&directory, name).is_ok_and(|at| at == target) =>
+            {
                 Ok(())
             }
             result => result,
@@ -115,7 +146,9 @@ impl RootDir {
             }
             match open_at2(&self.fd, path, flags, resolve) {
                 Err(error) if error.errno == Errno::AGAIN => {}
-                Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => self.openat2_refused.set(true),
+                Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => {
+                    self.openat2_refused.set(true)
+                }
                 result => return Some(result),
             }
         }
@@ -123,7 +156,13 @@ impl RootDir {
     }
 
     fn walk(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
-        let mut walk = Walk { root: self.fd(), passed: Vec::new(), ahead: Vec::new(), links: 0, races: 0 };
+        let mut walk = Walk {
+            root: self.fd(),
+            passed: Vec::new(),
+            ahead: Vec::new(),
+            links: 0,
+            made: 0,
+        };
         walk.push(path);
         while let Some(name) = walk.ahead.pop() {
             walk.step(&name, missing, last)?;
@@ -150,12 +189,17 @@ struct Walk<'a> {
     /// Components still to go, the next one last.
     ahead: Vec<String>,
     links: usize,
-    races: usize,
+    made: usize,
 }
 
 impl Walk<'_> {
     fn push(&mut self, path: &str) {
-        self.ahead.extend(path.split('/').rev().filter(|name| !matches!(*name, "" | ".")).map(str::to_owned));
+        self.ahead.extend(
+            path.split('/')
+                .rev()
+                .filter(|name| !matches!(*name, "" | "."))
+                .map(str::to_owned),
+        );
     }
 
     fn here(&self) -> BorrowedFd<'_> {
@@ -168,7 +212,9 @@ impl Walk<'_> {
             return Ok(());
         }
         let fd = match open_at(self.here(), name, OFlags::PATH | OFlags::NOFOLLOW) {
-            Err(error) if error.errno == Errno::NOENT && missing != Missing::Fail => return self.make(name, missing),
+            Err(error) if error.errno == Errno::NOENT && missing != Missing::Fail => {
+                return self.make(name, missing);
+            }
             result => result?,
         };
         let keep = last == Last::Keep && self.ahead.is_empty();
@@ -182,7 +228,10 @@ impl Walk<'_> {
     fn follow(&mut self, target: &str) -> Result<()> {
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(Error { call: format!("follow link to {target:?}"), errno: Errno::LOOP });
+            return Err(Error {
+                call: format!("follow link to {target:?}"),
+                errno: Errno::LOOP,
+            });
         }
         if target.starts_with('/') {
             self.passed.clear();
@@ -198,9 +247,13 @@ impl Walk<'_> {
         } else {
             make_dir_at(self.here(), name, 0o755)
         };
-        self.races += 1;
+        self.made += 1;
         match made {
-            Err(error) if error.errno != Errno::EXIST || self.races > MAX_RACES => Err(error),
+            Err(error) if error.errno != Errno::EXIST => Err(error),
+            _ if self.made > MAX_MADE => Err(Error {
+                call: format!("mkdir({name:?})"),
+                errno: Errno::BUSY,
+            }),
             _ => {
                 self.ahead.push(name.to_owned());
                 Ok(())
@@ -209,12 +262,21 @@ impl Walk<'_> {
     }
 
     fn end(self) -> Result<Found> {
-        let path = self.passed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("/");
+        let path = self
+            .passed
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+            .join("/");
         let fd = match self.passed.into_iter().next_back() {
             Some((_, fd)) => fd,
             None => open_at(self.root, ".", OFlags::PATH | OFlags::DIRECTORY)?,
         };
-        Ok(Found { fd, path })
+        Ok(Found {
+            fd,
+            path,
+            made: self.made > 0,
+        })
     }
 }
 

@@ -9,8 +9,8 @@ use rustix::fs::{FileType, OFlags, Stat};
 
 use crate::error::{During, Result};
 use crate::sys::files::{
-    attributes_of, chmod_fd, chown_at, chown_fd, copy_content, create_at, make_dir_at, make_node_at, names_in, open_at,
-    read_link_at, set_attribute, set_times, stat_at, stat_fd, symlink_at,
+    attributes_of, chmod_fd, chown_at, chown_fd, copy_content, create_at, make_dir_at, make_node_at,
+    names_in, open_at, read_link_at, set_attribute, set_times, stat_at, stat_fd, symlink_at,
 };
 use crate::sys::{self, Errno};
 
@@ -26,13 +26,18 @@ fn open_directory(dir: &OwnedFd, name: &str) -> sys::Result<OwnedFd> {
 }
 
 fn copy_directory(from: &OwnedFd, to: &OwnedFd) -> sys::Result<()> {
-    names_in(from)?.iter().try_for_each(|name| copy_entry(from, to, text(name)?))?;
+    names_in(from)?
+        .iter()
+        .try_for_each(|name| copy_entry(from, to, text(name)?))?;
     let stat = stat_fd(from)?;
     copy_metadata(from, to, &stat)
 }
 
 fn text(name: &CString) -> sys::Result<&str> {
-    name.to_str().map_err(|_| sys::Error { call: format!("copy {name:?}"), errno: Errno::ILSEQ })
+    name.to_str().map_err(|_| sys::Error {
+        call: format!("copy {name:?}"),
+        errno: Errno::ILSEQ,
+    })
 }
 
 fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &str) -> sys::Result<()> {
