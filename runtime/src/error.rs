@@ -20,6 +20,10 @@ pub(crate) enum Error {
     #[error("{reason}")]
     Refused { field: String, reason: String },
 
+    /// The bundle has no `config.json`, or the file given in its place is not there.
+    #[error("JSON specification file {0} not found")]
+    NoConfig(String),
+
     #[error("container with given ID already exists")]
     Exists,
     #[error("invalid container ID format")]
@@ -30,6 +34,9 @@ pub(crate) enum Error {
     NotRunning,
     #[error("container not paused")]
     NotPaused,
+    /// SIGKILL was sent, and the container's first process is still there after the time given.
+    #[error("container init still running")]
+    StillRunning,
     /// The container is in a state that forbids the command; the text is runc's for that command.
     #[error("{0}")]
     WrongState(String),
@@ -40,6 +47,14 @@ pub(crate) enum Error {
 
     #[error(transparent)]
     Cgroup(#[from] knarr_cgroups::Error),
+
+    /// The kernel's description of a process has no state or start time where proc(5) puts them.
+    #[error("/proc/{pid}/stat has an unknown form")]
+    ProcessStat { pid: i32 },
+
+    /// The host's ps(1) could not be run, failed, or printed a table without process ids.
+    #[error("{0}")]
+    Ps(String),
 
     #[error("{what}")]
     Json {
@@ -91,6 +106,7 @@ impl Error {
     pub(crate) fn errno(&self) -> Option<i32> {
         match self {
             Self::Sys(error) => Some(error.errno.raw_os_error()),
+            Self::Cgroup(error) => cgroup_errno(error),
             Self::Init { errno, .. } => *errno,
             Self::During { source, .. } => source.errno(),
             _ => None,
@@ -108,6 +124,11 @@ impl Error {
         }
         line.replace('\n', " ")
     }
+}
+
+fn cgroup_errno(error: &knarr_cgroups::Error) -> Option<i32> {
+    let cause = std::error::Error::source(error)?;
+    Some(cause.downcast_ref::<knarr_cgroups::Errno>()?.0.raw_os_error())
 }
 
 /// Adds what was being done to an error on its way up.

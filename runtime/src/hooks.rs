@@ -75,7 +75,7 @@ fn to_json(state: &State<'_>) -> Result<Vec<u8>> {
 fn run_nth(stage: Stage, index: usize, hook: &Hook, state: &[u8], environment: Environment<'_>) -> Result<()> {
     let failed = |text: String| Error::Hook(format!("error running {} hook #{index}: {text}", stage.name()));
     let mut child = spawn(hook, environment).map_err(|error| {
-        failed(format!("fork/exec {}: {}", hook.path.display(), io_text(&error)))
+        failed(format!("fork/exec {}: {}", hook.path.display(), crate::sys::io_error_text(&error)))
     })?;
     let mut streams = Streams::take(&mut child);
     let ended = streams.drive(&child, state, hook.timeout).during(|| format!("run hook {}", hook.path.display()))?;
@@ -105,10 +105,6 @@ fn spawn(hook: &Hook, environment: Environment<'_>) -> std::io::Result<Child> {
         (None, Environment::Inherit) => &mut command,
     };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
-}
-
-fn io_text(error: &std::io::Error) -> String {
-    Errno::from_io_error(error).map_or_else(|| error.to_string(), crate::sys::errno_text)
 }
 
 /// The three pipes to a hook.

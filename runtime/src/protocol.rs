@@ -90,6 +90,16 @@ impl ParentEnd {
         send(self.0.as_fd(), &[order as u8], None).during(|| "the container's init process is gone".into())
     }
 
+    /// Lets the program run; returns once it does.
+    pub(crate) fn start(&self) -> Result<()> {
+        self.order(Order::Start)?;
+        match self.report()? {
+            None => Ok(()),
+            Some(Report::Failed(error)) => Err(error),
+            Some(_) => Err(malformed()),
+        }
+    }
+
     /// The next report, or `None` once init has closed its end: it executed the program or died.
     pub(crate) fn report(&self) -> Result<Option<Report>> {
         let mut packet = [0; MAX_PACKET];

@@ -145,13 +145,7 @@ impl Birth<'_> {
             unshare_time(&self.namespaces.clock_offsets)?;
         }
         let flags = self.namespaces.new_flags(&[Kind::User, Kind::Time, Kind::Cgroup]);
-        match clone(flags | libc::CLONE_PARENT, None)? {
-            Side::Child => body(end),
-            Side::Parent { pidfd, .. } => {
-                end.forked(pidfd.as_fd())?;
-                sys::exit_now(0)
-            }
-        }
+        fork_sibling(end, flags, body)
     }
 
     fn await_mapped(&self, end: &InitEnd) -> Result<()> {
@@ -164,6 +158,76 @@ impl Birth<'_> {
         }
         idmap::write(pid, self.ids, self.caller)?;
         end.order(Order::Mapped)
+    }
+}
+
+/// Where `exec` puts a process: beside a container's first process.
+pub(crate) struct Beside<'a> {
+    /// Of the container's first process.
+    pub(crate) init: BorrowedFd<'a>,
+    /// `CLONE_NEW*` of the namespaces that the container does not share with us.
+    pub(crate) namespaces: i32,
+    pub(crate) caller: Caller,
+    /// For `CLONE_INTO_CGROUP`.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+}
+
+impl Beside<'_> {
+    /// Clones; the child runs `body` inside the container's namespaces.
+    pub(crate) fn spawn(&self, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> Result<(Child, ParentEnd)> {
+        let (parent_end, init_end) = channel()?;
+        // Pid and time namespaces take effect in children, so this process enters them; it is about to do nothing
+        // but wait for the child, which is why it need not return.
+        let for_children = self.namespaces & (Kind::Pid.flag() | Kind::Time.flag());
+        let through_user = self.caller != Caller::Privileged && self.namespaces & Kind::User.flag() != 0;
+        if !through_user && for_children != 0 {
+            self.enter(for_children)?;
+        }
+        match clone(0, self.cgroup)? {
+            Side::Child => {
+                drop(parent_end);
+                run_child(&init_end, |end| {
+                    if through_user {
+                        self.enter(self.namespaces)?;
+                        return fork_sibling(end, 0, body);
+                    }
+                    self.enter(self.namespaces & !for_children)?;
+                    body(end)
+                })
+            }
+            Side::Parent { pid, pidfd } => {
+                drop(init_end);
+                let child = Child { pid, pidfd };
+                if !through_user {
+                    return Ok((child, parent_end));
+                }
+                let init = receive_init(&parent_end).inspect_err(|_| child.kill_and_reap())?;
+                child.reap().inspect_err(|_| init.kill_and_reap())?;
+                Ok((init, parent_end))
+            }
+        }
+    }
+
+    fn enter(&self, namespaces: i32) -> Result<()> {
+        if namespaces == 0 {
+            return Ok(());
+        }
+        sys::setns(self.init, namespaces).during(|| "join the container's namespaces".into())
+    }
+}
+
+/// Leaves init behind as a sibling of this process, which ends.
+fn fork_sibling(
+    end: &InitEnd,
+    flags: i32,
+    body: impl FnOnce(&InitEnd) -> Result<Infallible>,
+) -> Result<Infallible> {
+    match clone(flags | libc::CLONE_PARENT, None)? {
+        Side::Child => body(end),
+        Side::Parent { pidfd, .. } => {
+            end.forked(pidfd.as_fd())?;
+            sys::exit_now(0)
+        }
     }
 }
 

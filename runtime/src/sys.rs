@@ -4,12 +4,25 @@
 //! repeated, and a failure quotes the call with its arguments. The only `unsafe` of this crate is here.
 #![allow(unsafe_code)]
 
+pub(crate) mod attributes;
+pub(crate) mod descriptors;
 pub(crate) mod files;
 pub(crate) mod mounts;
+pub(crate) mod signals;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::fs::File;
+use std::io::Write as _;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, SeekFrom, Stat};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 pub(crate) use rustix::io::Errno;
 
@@ -42,6 +55,11 @@ pub(crate) fn errno_text(errno: Errno) -> String {
         .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
+/// The same for an error of the standard library.
+pub(crate) fn io_error_text(error: &std::io::Error) -> String {
+    Errno::from_io_error(error).map_or_else(|| error.to_string(), errno_text)
+}
+
 /// Names the call in the error of a rustix result.
 pub(crate) trait Named<T> {
     fn named(self, call: impl FnOnce() -> String) -> Result<T>;
@@ -59,6 +77,16 @@ impl<T> Named<T> for std::io::Result<T> {
             call: call(),
             errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
         })
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
     }
 }
 
@@ -84,9 +112,12 @@ fn check_fd(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<OwnedFd>
 
 // ---- processes: clone, wait, exec, signals ----------------------------------------------------------------------
 
+/// Linux 5.7; clone3 only, so it does not fit libc's constant of the same name.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Which side of a clone this is.
 pub(crate) enum Side {
-    Parent { pid: rustix::process::Pid, pidfd: OwnedFd },
+    Parent { pid: Pid, pidfd: OwnedFd },
     Child,
 }
 
@@ -103,13 +134,13 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side>
     // With CLONE_PARENT the exit signal is the caller's own.
     args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(dir) = cgroup {
-        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = dir.as_raw_fd() as u64;
     }
     // SAFETY: args outlives the call, no memory is shared with the child, and this process has one thread.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     let pid = check(ret, || format!("clone3({:#x})", args.flags))?;
-    match i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+    match i32::try_from(pid).ok().and_then(Pid::from_raw) {
         None => Ok(Side::Child),
         // SAFETY: with CLONE_PIDFD the kernel stored a new descriptor that only we know.
         Some(pid) => Ok(Side::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
@@ -123,7 +154,7 @@ pub(crate) fn exit_now(status: i32) -> ! {
 }
 
 /// execveat(2) of an open file. Returns only on failure.
-pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[std::ffi::CString], envp: &[std::ffi::CString]) -> Error {
+pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) -> Error {
     let (argv, envp) = (pointers(argv), pointers(envp));
     // SAFETY: both arrays are NULL-terminated and their strings live until the call returns.
     let ret = unsafe {
@@ -142,8 +173,21 @@ pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[std::ffi::CString], envp: &[
     }
 }
 
+/// Replaces the caller by a program. Returns only if the kernel refuses.
+pub(crate) fn execve(path: &CStr, args: &[std::ffi::CString], env: &[std::ffi::CString]) -> Error {
+    let (args, env) = (pointers(args), pointers(env));
+    loop {
+        // SAFETY: a C string and two NULL-terminated arrays of them, all alive until the call returns.
+        unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+        let errno = Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO);
+        if errno != Errno::INTR {
+            return Error { call: format!("exec {}", path.to_string_lossy()), errno };
+        }
+    }
+}
+
 /// The strings of `list` as a NULL-terminated array for exec.
-fn pointers(list: &[std::ffi::CString]) -> Vec<*const libc::c_char> {
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
     list.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
@@ -169,11 +213,62 @@ pub(crate) fn set_child_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
 }
 
+/// SIGPIPE ends the program that comes next, as it expects.
+pub(crate) fn restore_sigpipe() -> Result<()> {
+    // SAFETY: the default action is no code of ours.
+    let previous = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let failed = if previous == libc::SIG_ERR { -1 } else { 0 };
+    check(failed, || "signal(SIGPIPE, SIG_DFL)".into()).map(drop)
+}
+
 /// The name `ps` shows for this process; at most 15 bytes count.
 pub(crate) fn set_process_name(name: &CStr) -> Result<()> {
     // SAFETY: PR_SET_NAME reads at most 16 bytes of a NUL-terminated string.
     let ret = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
     check(ret.into(), || format!("prctl(PR_SET_NAME, {name:?})")).map(drop)
+}
+
+/// `pidfd_open(2)`. ESRCH: no such process; EINVAL: a thread that is not its group's leader.
+pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).named(|| format!("pidfd_open({pid})"))
+}
+
+/// `pidfd_send_signal(2)` with any number, so that the kernel judges it.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: no pointer is followed: the third argument may be null and the fourth is a flag word.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    check(ret, || format!("pidfd_send_signal({signal})")).map(drop)
+}
+
+/// A signal that [`rustix`] takes: 1 to 64 without the two that the C library keeps for its threads.
+pub(crate) fn to_signal(number: i32) -> Option<Signal> {
+    let known = matches!(number, 1..=31 | 34..=64);
+    // SAFETY: the number is a signal of Linux and not one of the C library's own.
+    known.then(|| unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Waits until `fd` is readable; false when `deadline` came first.
+pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or(Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        });
+        match rustix::event::poll(&mut fds, Some(&left)) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|ready| ready > 0).named(|| "poll".into()),
+        }
+    }
 }
 
 // ---- namespaces ---------------------------------------------------------------------------------------------------
@@ -201,6 +296,124 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> Result<libc::c_int> {
 }
 
 // ---- mounts and files ---------------------------------------------------------------------------------------------
+
+/// A name below a directory, as the calls that end in `at` take it.
+pub(crate) trait Name: rustix::path::Arg + Copy + fmt::Debug {}
+impl<T: rustix::path::Arg + Copy + fmt::Debug> Name for T {}
+
+/// openat(2), close-on-exec and never through a symbolic link as last component.
+pub(crate) fn open_at(dir: BorrowedFd<'_>, name: impl Name, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode))
+        .named(|| format!("openat({name:?}, {flags:?})"))
+}
+
+pub(crate) fn mkdir_at(dir: BorrowedFd<'_>, name: impl Name, mode: Mode) -> Result<()> {
+    rustix::fs::mkdirat(dir, name, mode).named(|| format!("mkdirat({name:?}, {:#o})", mode.as_raw_mode()))
+}
+
+pub(crate) fn mkfifo_at(dir: BorrowedFd<'_>, name: impl Name, mode: Mode) -> Result<()> {
+    rustix::fs::mkfifoat(dir, name, mode).named(|| format!("mkfifoat({name:?}, {:#o})", mode.as_raw_mode()))
+}
+
+/// renameat(2) within one directory.
+pub(crate) fn rename_at(dir: BorrowedFd<'_>, from: impl Name, to: impl Name) -> Result<()> {
+    rustix::fs::renameat(dir, from, dir, to).named(|| format!("renameat({from:?}, {to:?})"))
+}
+
+pub(crate) fn unlink_at(dir: BorrowedFd<'_>, name: impl Name, flags: AtFlags) -> Result<()> {
+    rustix::fs::unlinkat(dir, name, flags).named(|| format!("unlinkat({name:?}, {flags:?})"))
+}
+
+/// newfstatat(2) of the name itself; none when there is no such name.
+pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: impl Name) -> Result<Option<Stat>> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        result => result.map(Some).named(|| format!("fstatat({name:?})")),
+    }
+}
+
+pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
+    rustix::fs::fstat(fd).named(|| "fstat".into())
+}
+
+pub(crate) fn flock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<()> {
+    retry_on_intr(|| rustix::fs::flock(fd, operation)).named(|| format!("flock({operation:?})"))
+}
+
+/// Names and types in a directory, without `.` and `..`.
+pub(crate) fn entries(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    rustix::fs::seek(dir, SeekFrom::Start(0)).named(|| "lseek(0)".into())?;
+    let mut listing = RawDir::new(dir, &mut buffer);
+    let mut found = Vec::new();
+    while let Some(entry) = listing.next() {
+        let entry = entry.named(|| "getdents64".into())?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            found.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    Ok(found)
+}
+
+/// Everything from the current offset to the end. No size is asked for: files of proc(5) have none to tell.
+pub(crate) fn read_all(fd: OwnedFd) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(8192);
+    while retry_on_intr(|| rustix::io::read(&fd, spare_capacity(&mut bytes))).named(|| "read".into())? > 0 {
+        bytes.reserve(4096);
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn write_all(fd: OwnedFd, bytes: &[u8]) -> Result<()> {
+    File::from(fd)
+        .write_all(bytes)
+        .named(|| format!("write({} bytes)", bytes.len()))
+}
+
+/// Writes to standard output at once, so that a full disk or a closed pipe is an error and not a panic.
+pub(crate) fn print(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .named(|| "write to standard output".into())
+}
+
+// ---- regular expressions ------------------------------------------------------------------------------------------
+
+/// A compiled POSIX extended regular expression: regex(3).
+pub(crate) struct Regex(Box<libc::regex_t>);
+
+impl Regex {
+    /// None when the pattern is no regular expression.
+    pub(crate) fn compile(pattern: &CStr) -> Option<Self> {
+        let mut regex = Box::new(MaybeUninit::uninit());
+        // SAFETY: the buffer has room for a regex_t and the pattern ends with a NUL.
+        let failed = unsafe {
+            libc::regcomp(
+                regex.as_mut_ptr(),
+                pattern.as_ptr(),
+                libc::REG_EXTENDED | libc::REG_NOSUB,
+            )
+        };
+        // SAFETY: regcomp said 0, so it has initialised the buffer.
+        (failed == 0).then(|| Self(unsafe { regex.assume_init() }))
+    }
+
+    /// Whether some part of `text` matches.
+    pub(crate) fn is_match(&self, text: &CStr) -> bool {
+        // SAFETY: the expression was compiled, the text ends with a NUL, and no matches are asked for.
+        unsafe { libc::regexec(&raw const *self.0, text.as_ptr(), 0, std::ptr::null_mut(), 0) == 0 }
+    }
+}
+
+impl Drop for Regex {
+    fn drop(&mut self) {
+        // SAFETY: the expression was compiled and is freed once.
+        unsafe { libc::regfree(&raw mut *self.0) }
+    }
+}
 
 /// mount_setattr(2) (Linux 5.12) on the mount at `path`, or on the one that `dir` is where `path` is empty.
 pub(crate) fn mount_setattr(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int, change: &MountChange<'_>) -> Result<()> {
@@ -231,5 +444,3 @@ pub(crate) fn mount_setattr(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int
     })?;
     Ok(())
 }
-
-// ---- process attributes -------------------------------------------------------------------------------------------

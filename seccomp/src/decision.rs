@@ -1,5 +1,6 @@
 //! A program as a graph of decisions, before it is instructions: which word of the call is looked at, and where each
-//! range of its values leads. Equal nodes are one node, so everything that can be shared is.
+//! range of its values leads. Equal
+//! decisions on arguments and equal answers are one node, so that they are written once.
 
 use std::collections::HashMap;
 
@@ -56,16 +57,29 @@ pub(crate) enum Node {
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     nodes: Vec<Node>,
-    ids: HashMap<Node, NodeId>,
+    switches: HashMap<Node, NodeId>,
+    /// A filter has few different answers and asks for them often: a list beats a hash.
+    returns: Vec<(u32, NodeId)>,
+}
+
+impl NodeId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 impl Graph {
     pub(crate) fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id.0 as usize]
+        &self.nodes[id.index()]
     }
 
     pub(crate) fn returning(&mut self, ret: u32) -> NodeId {
-        self.intern(Node::Return(ret))
+        if let Some((_, id)) = self.returns.iter().find(|(known, _)| *known == ret) {
+            return *id;
+        }
+        let id = self.add(Node::Return(ret));
+        self.returns.push((ret, id));
+        id
     }
 
     /// A decision on `word`. `ranges` ascend from 0; neighbours that lead to one place become one range, and no
@@ -74,18 +88,29 @@ impl Graph {
         ranges.dedup_by(|next, kept| next.to == kept.to);
         match ranges[..] {
             [only] => only.to,
-            _ => self.intern(Node::Switch(word, ranges)),
+            // Numbers and tokens are looked at in one place each: only decisions on arguments repeat.
+            _ if word == Word::NUMBER || word == Word::ARCH => self.add(Node::Switch(word, ranges)),
+            _ => self.shared(Node::Switch(word, ranges)),
         }
     }
 
-    fn intern(&mut self, node: Node) -> NodeId {
-        if let Some(id) = self.ids.get(&node) {
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn shared(&mut self, switch: Node) -> NodeId {
+        if let Some(id) = self.switches.get(&switch) {
             return *id;
         }
+        let id = self.add(switch.clone());
+        self.switches.insert(switch, id);
+        id
+    }
+
+    fn add(&mut self, node: Node) -> NodeId {
         #[expect(clippy::cast_possible_truncation, reason = "a graph is far smaller")]
         let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(node.clone());
-        self.ids.insert(node, id);
+        self.nodes.push(node);
         id
     }
 }

@@ -4,8 +4,6 @@
 //! known. A conditional jump reaches 255 instructions; what lies further gets a copy (of a return) or a long jump in
 //! between. A switch becomes a balanced tree of comparisons with short runs of equality tests as leaves.
 
-use std::collections::HashMap;
-
 use crate::decision::{Graph, Node, NodeId, Range, Word};
 use crate::program::SockFilter;
 
@@ -28,7 +26,7 @@ pub(crate) fn emit(graph: &Graph, root: NodeId) -> Vec<SockFilter> {
     let mut emitter = Emitter {
         graph,
         code: Vec::with_capacity(512),
-        placed: HashMap::new(),
+        placed: vec![None; graph.len()],
     };
     emitter.place(root);
     emitter.code.reverse();
@@ -39,8 +37,8 @@ struct Emitter<'g> {
     graph: &'g Graph,
     /// The program from its end.
     code: Vec<SockFilter>,
-    /// Where a node can be jumped to, counted from the end; the nearest place if there are several.
-    placed: HashMap<NodeId, usize>,
+    /// By node: where it can be jumped to, counted from the end; the nearest place if there are several.
+    placed: Vec<Option<usize>>,
 }
 
 /// Where a comparison leads.
@@ -54,15 +52,15 @@ enum Target {
 impl Emitter<'_> {
     /// Writes the node unless it is there; returns where it is.
     fn place(&mut self, id: NodeId) -> usize {
-        if let Some(at) = self.placed.get(&id) {
-            return *at;
+        if let Some(at) = self.placed[id.index()] {
+            return at;
         }
         let graph = self.graph;
         let at = match graph.node(id) {
             Node::Return(ret) => self.push(RETURN, *ret, 0, 0),
             Node::Switch(word, ranges) => self.switch(*word, ranges),
         };
-        self.placed.insert(id, at);
+        self.placed[id.index()] = Some(at);
         at
     }
 
@@ -127,7 +125,7 @@ impl Emitter<'_> {
             _ => self.long_jump(at),
         };
         if let Target::Node(id) = target {
-            self.placed.insert(id, nearer);
+            self.placed[id.index()] = Some(nearer);
         }
         nearer
     }

@@ -1,5 +1,6 @@
 //! Making the directories, and what must be there before a process can be moved in.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, Mode};
@@ -26,6 +27,8 @@ impl Cgroup {
         let mut made = Vec::new();
         let result = self.make_all(limits, &mut made);
         if result.is_err() {
+            // A directory made again is another one.
+            self.nodes.iter_mut().for_each(|node| node.dir = OnceCell::new());
             for path in made.iter().rev() {
                 // The first error is the answer; what cannot be removed is not empty, so not ours alone.
                 let _ = fs::rmdir(path);
@@ -79,14 +82,15 @@ impl Node {
     /// A version 1 cpuset is made empty and takes no process until it has CPUs and memory nodes: those asked for, or
     /// the parent's. The kernel does that only if the hierarchy says `cgroup.clone_children`.
     fn fill_cpuset(&self, dir: &Dir, limits: &Limits, fresh: bool) -> Result<()> {
-        write_early(dir, limits, "cpuset.")?;
         for file in ["cpuset.cpus", "cpuset.mems"] {
+            // First the parent's: a cpuset may only have what its parent has.
+            let parents = inherited(&self.path, &self.mount_point, file)?;
             let given = limits.writes().iter().any(|write| write.file == file);
             if !given && (fresh || dir.read(file)?.trim().is_empty()) {
-                dir.write(file, &inherited(&self.path, &self.mount_point, file)?)?;
+                dir.write(file, &parents)?;
             }
         }
-        Ok(())
+        write_early(dir, limits, "cpuset.")
     }
 
     /// All controllers of the hierarchy are enabled down to here, whether a limit needs them or not: their statistics

@@ -1,3 +1,18 @@
 //! One file per command: flags become one or two calls into the modules below.
 
+pub(crate) mod create;
+pub(crate) mod delete;
+mod denial;
+pub(crate) mod exec;
+pub(crate) mod features;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod ps;
+pub(crate) mod resume;
+pub(crate) mod run;
+mod selection;
 pub(crate) mod spec;
+pub(crate) mod start;
+pub(crate) mod state;
+mod view;

@@ -1,6 +1,8 @@
 //! One configuration with every field of the Linux part of runtime-spec 1.3, and the ways to damage it.
 
+use serde::Serialize as _;
 use serde_json::Value;
+use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::{Spec, json::parse};
 
@@ -10,10 +12,13 @@ const EVERY_FIELD: &str = include_str!("every_field.json");
 #[test]
 fn every_field_is_read_and_written_back_byte_for_byte() {
     let spec: Spec = parse(EVERY_FIELD.as_bytes()).unwrap();
-    assert_eq!(
-        crate::commands::spec::to_tabbed_json(&spec).unwrap(),
-        EVERY_FIELD.trim_end()
-    );
+    let mut written = Vec::new();
+    spec.serialize(&mut Serializer::with_formatter(
+        &mut written,
+        PrettyFormatter::with_indent(b"\t"),
+    ))
+    .unwrap();
+    assert_eq!(String::from_utf8(written).unwrap(), EVERY_FIELD.trim_end());
 }
 
 #[test]
@@ -112,7 +117,6 @@ fn a_wrong_type_is_refused_with_its_place() {
         ),
         ("{\"hostname\":\"\u{1}\"}", "control character"),
         ("", "EOF while parsing a value at line 1 column 0"),
-        ("[]", "line 1 column"),
     ] {
         let error = parse::<Spec>(json.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(place), "{json:?}: {error}");

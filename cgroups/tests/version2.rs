@@ -1,0 +1,243 @@
+//! Pure version 2: each test below `inside` runs in a mount namespace where cgroup2 is all there is on
+//! `/sys/fs/cgroup`, whatever the machine has mounted. Controllers that version 1 holds are missing there.
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::process::Command;
+
+/// Runs this binary once more, inside; its output is shown if a test fails there.
+#[test]
+fn in_a_mount_namespace_with_cgroup2_only() {
+    let script = r#"mount -t cgroup2 none /sys/fs/cgroup && exec "$0" --ignored --test-threads=4"#;
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("9 passed"), "{text}");
+}
+
+mod inside {
+    use std::os::fd::AsRawFd;
+    use std::path::Path;
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use knarr_cgroups::{Already, Cgroup, DeviceRules, Mode, Request};
+    use rustix::process::{Pid, Signal};
+
+    use crate::world::{World, cgroups_of, text, user_ticks, waiting_shell};
+
+    /// A controller that the unified hierarchy really has, if any.
+    fn controllers() -> String {
+        std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap()
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn one_hierarchy_one_directory() {
+        let mut world = World::made("{}");
+        assert_eq!(world.hierarchies.mode(), Mode::Unified);
+        assert_eq!(world.cgroup.paths().len(), 1);
+        assert_eq!(world.path(""), Path::new("/sys/fs/cgroup").join(&world.top[1..]));
+        let pid = world.shell("exit 0");
+        let last = format!("0::{}", world.top);
+        assert!(cgroups_of(pid).lines().any(|line| line == last));
+        assert_eq!(world.cgroup.processes().unwrap(), [pid]);
+        // A process that was cloned into it is not moved again.
+        world
+            .cgroup
+            .join(Pid::from_raw(1).unwrap(), Already::Unified)
+            .unwrap();
+        assert!(world.cgroup.clone_dir().unwrap().as_raw_fd() > 2);
+        world.go();
+        world.wait();
+        world.cgroup.delete().unwrap();
+        world.assert_gone();
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn controllers_are_enabled_on_the_way_down() {
+        let mut world = World::below("a/b");
+        world.cgroup.create(&world.limits("{}")).unwrap();
+        assert_eq!(world.read("", "cgroup.controllers"), controllers().trim());
+        world.cgroup.delete().unwrap();
+        std::fs::remove_dir(world.path("").parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn a_limit_of_a_missing_controller_is_told_as_such() {
+        if controllers().split_whitespace().any(|name| name == "pids") {
+            eprintln!("skipped: the pids controller is in version 2 here");
+            return;
+        }
+        let world = World::made("{}");
+        let path = world.path("").display().to_string();
+        let told = |json: &str| {
+            text(
+                &world
+                    .cgroup
+                    .apply(&world.limits_with(json, DeviceRules::Keep))
+                    .unwrap_err(),
+            )
+        };
+        assert_eq!(
+            told(r#"{"pids":{"limit":5}}"#),
+            format!("cannot set pids.max: controller pids is not available in {path}")
+        );
+        assert_eq!(
+            told(r#"{"unified":{"memory.high":"5"}}"#),
+            "unified resource \"memory.high\" can't be set: controller \"memory\" not available"
+        );
+        assert_eq!(
+            told(r#"{"unified":{"cgroup.no":"5"}}"#),
+            format!(
+                "unable to set unified resource \"cgroup.no\": open {path}/cgroup.no: no such file or directory"
+            )
+        );
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn hugepage_limits_and_unified_are_written() {
+        if !controllers().split_whitespace().any(|name| name == "hugetlb") {
+            eprintln!("skipped: the hugetlb controller is not in version 2 here");
+            return;
+        }
+        let json =
+            r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}],"unified":{"cgroup.max.depth":"3"}}"#;
+        let world = World::made(json);
+        assert_eq!(world.read("", "hugetlb.2MB.max"), "4194304");
+        assert_eq!(world.read("", "hugetlb.2MB.rsvd.max"), "4194304");
+        assert_eq!(world.read("", "cgroup.max.depth"), "3");
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn the_device_program_decides_and_is_replaced() {
+        let mut world = World::made("{}");
+        let probe = "head -c1 /dev/zero >/dev/null && { : </dev/kmsg; } 2>/dev/null && echo open";
+        assert_eq!(world.run(probe).stdout, b"");
+        let allow = r#"{"devices":[{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]}"#;
+        // More programs would all have to agree: that it opens shows that the first one is gone.
+        world.cgroup.apply(&world.limits(allow)).unwrap();
+        assert_eq!(world.run(probe).stdout, b"open\n");
+        let write = "{ : >/dev/kmsg; } 2>/dev/null && echo open";
+        assert_eq!(world.run(write).stdout, b"");
+        world.cgroup.apply(&world.limits("{}")).unwrap();
+        assert_eq!(world.run(probe).stdout, b"");
+        world
+            .cgroup
+            .apply(&world.limits(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#))
+            .unwrap();
+        assert_eq!(world.run(probe).stdout, b"open\n");
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn a_spinner_stops_while_frozen() {
+        let mut world = World::made("{}");
+        let pid = world.shell("while :; do :; done");
+        world.go();
+        while user_ticks(pid) == 0 {
+            sleep(Duration::from_millis(5));
+        }
+        world.cgroup.freeze().unwrap();
+        assert!(world.cgroup.is_frozen().unwrap());
+        let before = user_ticks(pid);
+        sleep(Duration::from_millis(100));
+        assert_eq!(user_ticks(pid), before);
+        world.cgroup.thaw().unwrap();
+        assert!(!world.cgroup.is_frozen().unwrap());
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn kill_and_delete_take_all_below_and_the_frozen() {
+        let mut world = World::made("{}");
+        let below = world.path("").join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        let mut nested = waiting_shell("sleep 1000");
+        let cgroup = Cgroup::from_paths(&[(String::new(), below)].into());
+        cgroup.join(Pid::from_child(&nested), Already::Nowhere).unwrap();
+        world.shell("while :; do sleep 0.001 & sleep 0.002 & done");
+        world.go();
+        sleep(Duration::from_millis(30));
+        world.cgroup.freeze().unwrap();
+        world.cgroup.kill(Signal::KILL).unwrap();
+        world.cgroup.delete().unwrap();
+        world.assert_gone();
+        assert!(!nested.wait().unwrap().success());
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn below_a_threaded_cgroup_only_threaded_controllers_are_had() {
+        let world = World::made("{}");
+        let path = format!("{}/x/y", world.top);
+        let mut cgroup = Cgroup::locate(
+            &world.hierarchies,
+            &Request {
+                cgroups_path: &path,
+                ..Request::default()
+            },
+        )
+        .unwrap();
+        std::fs::create_dir(world.path("").join("x")).unwrap();
+        // A cgroup with domain controllers below it cannot become a threaded domain.
+        for controller in controllers().split_whitespace() {
+            std::fs::write(
+                world.path("").join("cgroup.subtree_control"),
+                format!("-{controller}"),
+            )
+            .unwrap();
+        }
+        std::fs::write(world.path("").join("x/cgroup.type"), "threaded").unwrap();
+        let limits = world.limits(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}]}"#);
+        let error = cgroup.create(&limits).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot enter cgroupv2 \"/sys/fs/cgroup{path}\" with domain controllers -- it is in an invalid state"
+            )
+        );
+        assert!(!cgroup.exists(), "what was made is taken back");
+        cgroup.create(&world.limits("{}")).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(format!("/sys/fs/cgroup{path}/cgroup.type"))
+                .unwrap()
+                .trim(),
+            "threaded"
+        );
+        cgroup.delete().unwrap();
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn a_relative_path_is_a_sibling_of_our_own() {
+        let world = World::new();
+        let request = Request {
+            id: "knarr-never-made",
+            ..Request::default()
+        };
+        let cgroup = Cgroup::locate(&world.hierarchies, &request).unwrap();
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = own
+            .lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .unwrap()
+            .to_owned();
+        let parent = Path::new(&own).parent().unwrap_or(Path::new("/"));
+        let expected = Path::new("/sys/fs/cgroup")
+            .join(parent.strip_prefix("/").unwrap())
+            .join("knarr-never-made");
+        assert_eq!(cgroup.paths()[""], expected);
+    }
+}

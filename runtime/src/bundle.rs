@@ -1,0 +1,197 @@
+//! The bundle: a directory with `config.json` (bundle.md of runtime-spec), read once.
+//!
+//! The bytes are kept beside the parsed [`Spec`], so that the state directory gets what the user wrote without a
+//! second reading or a re-serialisation. No rule of the configuration is checked here.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::spec::{self, Process, Spec};
+use crate::sys::{Errno, Named as _};
+
+const CONFIG: &str = "config.json";
+
+/// Far above any real configuration (the largest carry a few hundred kilobytes of seccomp rules), so that a device
+/// or an endless pipe in its place is an error and not an exhausted memory.
+const MAX_BYTES: u64 = 16 << 20;
+
+pub(crate) struct Bundle {
+    /// Absolute, without symlinks.
+    pub(crate) dir: PathBuf,
+    /// `config.json` as it was read.
+    pub(crate) raw: Vec<u8>,
+    pub(crate) spec: Spec,
+}
+
+impl Bundle {
+    /// Reads `config.json` of the bundle in `dir`, or the file `config`, which is relative to the caller's directory.
+    pub(crate) fn load(dir: &Path, config: Option<&Path>) -> Result<Self> {
+        let dir = dir.canonicalize().named(|| format!("chdir {}", dir.display()))?;
+        let (raw, spec) = match config {
+            Some(file) => read(file, &file.display().to_string())?,
+            None => read(&dir.join(CONFIG), CONFIG)?,
+        };
+        Ok(Self { dir, raw, spec })
+    }
+}
+
+/// Reads the file that `exec --process` names: one `process` object.
+pub(crate) fn load_process(file: &Path) -> Result<Process> {
+    read(file, &file.display().to_string()).map(|(_, process)| process)
+}
+
+/// Reads one JSON document; `name` stands for the file in errors.
+fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
+    let file = File::open(file)
+        .named(|| format!("open {name}"))
+        .map_err(|error| match error.errno {
+            Errno::NOENT => Error::NoConfig(name.to_owned()),
+            _ => error.into(),
+        })?;
+    let mut raw = Vec::with_capacity(16 << 10);
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut raw)
+        .named(|| format!("read {name}"))?;
+    if raw.len() as u64 > MAX_BYTES {
+        return Err(Error::refused(
+            "",
+            format!("{name} is larger than {MAX_BYTES} bytes"),
+        ));
+    }
+    match spec::parse::<Option<T>>(&raw) {
+        Ok(Some(document)) => Ok((raw, document)),
+        Ok(None) => Err(Error::refused("", "config cannot be null")),
+        Err(source) => Err(Error::Json {
+            what: format!("parse {name}{}", byte_position(&raw, &source)),
+            source,
+        }),
+    }
+}
+
+/// ` at byte N`, counted from 1: the place serde gives as line and column, for editors and `head -c`.
+fn byte_position(raw: &[u8], error: &serde_json::Error) -> String {
+    if error.line() == 0 {
+        return String::new();
+    }
+    let lines_before = raw.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1);
+    let start: usize = lines_before.map(<[u8]>::len).sum();
+    format!(" at byte {}", start + error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A directory of this test alone, removed at its end.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("knarr-bundle-{test}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn with_config(test: &str, json: &str) -> Self {
+            let dir = Self::new(test);
+            fs::write(dir.0.join(CONFIG), json).unwrap();
+            dir
+        }
+
+        fn error(&self) -> String {
+            Bundle::load(&self.0, None).err().unwrap().line()
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_kept() {
+        let json = "{\"hostname\": \"a\", \"unknown\": 1}\n";
+        let dir = Dir::with_config("kept", json);
+        let bundle = Bundle::load(&dir.0, None).unwrap();
+        assert_eq!(bundle.raw, json.as_bytes());
+        assert_eq!(bundle.spec.hostname, "a");
+        assert_eq!(bundle.dir, dir.0.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn another_file_may_stand_for_it() {
+        let dir = Dir::with_config("other", "{");
+        let other = dir.0.join("other.json");
+        fs::write(&other, "{\"hostname\":\"b\"}").unwrap();
+        assert_eq!(Bundle::load(&dir.0, Some(&other)).unwrap().spec.hostname, "b");
+    }
+
+    #[test]
+    fn a_missing_file_has_runc_s_text() {
+        assert_eq!(
+            Dir::new("missing").error(),
+            "JSON specification file config.json not found"
+        );
+    }
+
+    #[test]
+    fn a_missing_bundle_names_it() {
+        let error = Bundle::load(Path::new("/nonexistent/bundle"), None)
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.line(),
+            "chdir /nonexistent/bundle: no such file or directory"
+        );
+    }
+
+    #[test]
+    fn a_directory_in_its_place_is_named() {
+        let dir = Dir::new("directory");
+        fs::create_dir(dir.0.join(CONFIG)).unwrap();
+        assert_eq!(dir.error(), "read config.json: is a directory");
+    }
+
+    #[test]
+    fn null_has_runc_s_text() {
+        assert_eq!(
+            Dir::with_config("null", " null\n").error(),
+            "config cannot be null"
+        );
+    }
+
+    #[test]
+    fn malformed_json_is_found_by_line_column_and_byte() {
+        let error = Dir::with_config("malformed", "{\n  \"hostname\": oops\n}").error();
+        assert_eq!(
+            error,
+            "parse config.json at byte 17: expected value at line 2 column 15"
+        );
+        let error = Dir::with_config("empty", "").error();
+        assert_eq!(
+            error,
+            "parse config.json at byte 0: EOF while parsing a value at line 1 column 0"
+        );
+    }
+
+    #[test]
+    fn an_endless_file_is_refused() {
+        let dir = Dir::new("endless");
+        std::os::unix::fs::symlink("/dev/zero", dir.0.join(CONFIG)).unwrap();
+        assert_eq!(dir.error(), "config.json is larger than 16777216 bytes");
+    }
+
+    #[test]
+    fn a_process_file_is_read_alone() {
+        let dir = Dir::with_config("process", "{\"args\":[\"ls\"],\"user\":{\"uid\":7}}");
+        let process = load_process(&dir.0.join(CONFIG)).unwrap();
+        assert_eq!((process.args, process.user.uid), (vec!["ls".to_owned()], 7));
+    }
+}

@@ -1,0 +1,146 @@
+//! `exec`: flags to a process, a process into the container, and its status out.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use knarr_cgroups::Cgroup;
+
+use super::create::check_terminal;
+use crate::bundle::load_process;
+use crate::cli::{ExecArgs, Globals};
+use crate::container::{Container, Status};
+use crate::enter::{Entered, Entry, enter};
+use crate::error::{During, Error, Result};
+use crate::fds::{ListenVariables, Passed};
+use crate::caught_signals::Signals;
+use crate::foreground::{Foreground, Orphans};
+use crate::terminal_proxy::TerminalProxy;
+use crate::plan::exec_process::{self, ExecFlags, UserFlag};
+use crate::plan::ids::Ids;
+use crate::plan::namespaces::{Kind, Namespaces};
+use crate::plan::process_plan;
+use crate::spec::{self, Linux, Process, Spec};
+use crate::{host, log, pid_file, pidfd_socket, sealed_exe, unix_socket};
+
+/// The exit status is the program's; 0 when nobody waits for it.
+pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
+    sealed_exe::ensure()?;
+    let container = Container::find(&globals.root.path, &args.id)?;
+    check_status(&container, args)?;
+    let spec = stored_spec(&container)?;
+    let none = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&none);
+    let namespaces = Namespaces::plan(linux)?;
+    let ids = Ids::plan(linux, &namespaces)?;
+    let process = process_of(args, spec.process.clone().unwrap_or_default())?;
+    let keyring_for = namespaces.has(Kind::Mount).then_some(args.id.as_str());
+    let process = process_plan(&process, linux, &ids, host::support()?, keyring_for)?;
+    for warning in &process.warnings {
+        log::warn(format_args!("{warning}"));
+    }
+    if args.detach {
+        check_terminal(process.terminal, args.console_socket.is_some())?;
+    } else if args.console_socket.is_some() {
+        return Err(super::create::no_use_for_console_socket());
+    }
+    let entry = Entry {
+        process: &process,
+        init: container.init()?.ok_or_else(stopped)?.into_pidfd(),
+        namespaces: own_namespaces(&container, &namespaces)?,
+        caller: host::caller(),
+        cgroup: &cgroup(&container, args)?,
+        console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
+        passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
+    };
+    let pidfd_socket = args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?;
+    let starting = || "unable to start container process".to_owned();
+    // Before the process exists, so that no signal to it is lost.
+    let signals = if args.detach { None } else { Some(Signals::block()?) };
+    let mut entered = enter(&entry).during(starting)?;
+    let announced = announce(&entered, args, pidfd_socket).and_then(|()| entered.end.start().during(starting));
+    announced.inspect_err(|_| entered.child.kill_and_reap())?;
+    let Some(signals) = signals else { return Ok(0) };
+    let foreground = Foreground {
+        pid: entered.child.pid,
+        pidfd: entered.child.pidfd.as_fd(),
+        signals: &signals,
+        orphans: Orphans::Leave,
+        terminal: entered.terminal.take().map(TerminalProxy::new).transpose()?,
+        notify: None,
+    };
+    foreground.wait()
+}
+
+fn stopped() -> Error {
+    Error::WrongState("cannot exec in a stopped container".into())
+}
+
+fn check_status(container: &Container, args: &ExecArgs) -> Result<()> {
+    match container.status()? {
+        Status::Stopped => Err(stopped()),
+        Status::Paused if !args.ignore_paused => Err(Error::WrongState(
+            "cannot exec in a paused container (use --ignore-paused to override)".into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The configuration that the container was created with.
+fn stored_spec(container: &Container) -> Result<Spec> {
+    let what = || format!("read the configuration of container {}", container.dir.id());
+    let json = container.dir.read_config()?.ok_or_else(|| Error::WrongState(what()))?;
+    spec::parse(&json).map_err(|source| Error::Json { what: what(), source })
+}
+
+fn process_of(args: &ExecArgs, container: Process) -> Result<Process> {
+    if let Some(file) = &args.process {
+        return Ok(exec_process::complete(load_process(file)?, &container));
+    }
+    let flags = ExecFlags {
+        args: args.args.clone(),
+        cwd: args.cwd.clone(),
+        env: args.env.clone(),
+        terminal: args.tty,
+        user: if args.user.is_empty() { None } else { Some(UserFlag::parse(&args.user)?) },
+        additional_gids: args.additional_gids.clone(),
+        process_label: args.process_label.clone(),
+        apparmor: args.apparmor.clone(),
+        no_new_privileges: args.no_new_privs,
+        capabilities: args.caps.clone(),
+    };
+    flags.override_process(container)
+}
+
+/// The namespaces to enter. One that config.json names by path may be our own, which setns(2) refuses for the user
+/// namespace.
+fn own_namespaces(container: &Container, namespaces: &Namespaces) -> Result<i32> {
+    let mut flags = 0;
+    for kind in Kind::all().filter(|kind| namespaces.has(*kind)) {
+        let theirs = container.record.namespace_paths.get(kind.state_key());
+        let shared = kind == Kind::User
+            && theirs.is_some_and(|path| host::is_same_file(path, &Path::new("/proc/self/ns").join(kind.file())));
+        if !shared {
+            flags |= kind.flag();
+        }
+    }
+    Ok(flags)
+}
+
+/// `--cgroup`, below the container's.
+fn cgroup(container: &Container, args: &ExecArgs) -> Result<Cgroup> {
+    let sub = args.sub_cgroups()?;
+    let cgroup = container.cgroup();
+    if sub.is_empty() {
+        return Ok(cgroup);
+    }
+    let sub: BTreeMap<String, &Path> = sub.iter().map(|(name, path)| (name.clone(), Path::new(path))).collect();
+    Ok(cgroup.child(&sub)?)
+}
+
+fn announce(entered: &Entered, args: &ExecArgs, pidfd_socket: Option<OwnedFd>) -> Result<()> {
+    if let Some(socket) = pidfd_socket {
+        pidfd_socket::send(socket, entered.child.pidfd.as_fd(), pidfd_socket::Kind::Exec)?;
+    }
+    args.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, entered.child.pid))
+}

@@ -1,0 +1,62 @@
+//! `run`: create and start in one process, which then stands in for the container's.
+
+use std::os::fd::AsFd;
+
+use super::create::{check_terminal, no_use_for_console_socket};
+use super::start::poststart;
+use crate::caught_signals::Signals;
+use crate::cli::{CreateArgs, Globals};
+use crate::error::Result;
+use crate::foreground::{Foreground, Orphans};
+use crate::parent::{self, Design, Made, Purpose};
+use crate::terminal_proxy::TerminalProxy;
+use crate::{log, sealed_exe, sys, teardown};
+
+/// The exit status is the program's; 0 when nobody waits for it.
+pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
+    sealed_exe::ensure()?;
+    let design = Design::new(globals, args)?;
+    if args.detach {
+        check_terminal(design.plan.process.terminal, args.console_socket.is_some())?;
+        let made = parent::make(globals, args, &design, Purpose::Run)?;
+        start(&made)?;
+        return Ok(0);
+    }
+    if args.console_socket.is_some() {
+        return Err(no_use_for_console_socket());
+    }
+    // Before the process exists, so that no signal to it is lost.
+    let signals = Signals::block()?;
+    let orphans = if args.no_subreaper { Orphans::Leave } else { Orphans::Reap };
+    if orphans == Orphans::Reap {
+        sys::set_child_subreaper()?;
+    }
+    let mut made = parent::make(globals, args, &design, Purpose::Run)?;
+    start(&made)?;
+    made.container.dir.unlock()?;
+    let foreground = Foreground {
+        pid: made.child.pid,
+        pidfd: made.child.pidfd.as_fd(),
+        signals: &signals,
+        orphans,
+        terminal: made.terminal.take().map(TerminalProxy::new).transpose()?,
+        notify: None,
+    };
+    let status = foreground.wait();
+    if !args.keep {
+        made.container.dir.lock()?;
+        teardown::destroy(&made.store, &made.container)?;
+    }
+    status
+}
+
+/// Lets the program run. One that cannot run, or whose poststart hooks fail, leaves no container.
+fn start(made: &Made) -> Result<()> {
+    let started = made.end.start().and_then(|()| poststart(&made.container));
+    started.inspect_err(|_| {
+        made.child.kill_and_reap();
+        if let Err(error) = teardown::destroy(&made.store, &made.container) {
+            log::warn(format_args!("{}", error.line()));
+        }
+    })
+}

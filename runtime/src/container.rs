@@ -1,0 +1,130 @@
+//! A container that exists: what its record says, and what the kernel says about it now.
+//!
+//! The status is never stored. It follows from the container's first process, its cgroup's freezer and the start gate.
+
+use std::path::Path;
+
+use knarr_cgroups::Cgroup;
+use serde::Serialize;
+
+use crate::error::{During as _, Error, Result};
+use crate::process_id::{Process, ProcessId};
+use crate::record::Record;
+use crate::store::{StateDir, Store};
+use crate::sys;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) dir: StateDir,
+    pub(crate) record: Record,
+}
+
+impl Container {
+    /// The container to look at.
+    pub(crate) fn find(root: &Path, id: &str) -> Result<Self> {
+        Self::load(Store::open(root)?.dir(id)?)
+    }
+
+    /// The container to change: waits for any other command that changes it.
+    pub(crate) fn find_for_change(root: &Path, id: &str) -> Result<Self> {
+        let dir = Store::open(root)?.dir(id)?;
+        // Before reading: what held the lock may have removed the container.
+        dir.lock()?;
+        Self::load(dir)
+    }
+
+    /// The container of a directory; [`Error::NotExist`] where `create` got no further than the directory.
+    pub(crate) fn load(dir: StateDir) -> Result<Self> {
+        let json = dir.read_state()?.ok_or(Error::NotExist)?;
+        Self::from_json(dir, &json)
+    }
+
+    pub(crate) fn from_json(dir: StateDir, json: &[u8]) -> Result<Self> {
+        let record = Record::from_json(dir.id(), json)?;
+        Ok(Self { dir, record })
+    }
+
+    /// Its first process; none when that has ended or does not exist yet.
+    pub(crate) fn init(&self) -> Result<Option<Process>> {
+        self.record.init().map_or(Ok(None), ProcessId::open)
+    }
+
+    pub(crate) fn cgroup(&self) -> Cgroup {
+        Cgroup::from_paths(&self.record.cgroup_paths)
+    }
+
+    /// A container whose first process has ended is stopped even in a frozen cgroup: there is nothing to resume, and
+    /// `delete` has to be possible.
+    pub(crate) fn status(&self) -> Result<Status> {
+        if !self.record.init().map_or(Ok(false), ProcessId::is_alive)? {
+            Ok(Status::Stopped)
+        } else if self.cgroup().is_frozen()? {
+            Ok(Status::Paused)
+        } else if self.dir.has_gate()? {
+            Ok(Status::Created)
+        } else {
+            Ok(Status::Running)
+        }
+    }
+
+    /// Sends a signal to the first process. SIGKILL goes to all where no pid namespace makes the others follow it.
+    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
+        if signal == libc::SIGKILL && !self.record.has_own_pid_namespace() {
+            return self
+                .signal_all(signal)
+                .during(|| "unable to kill all processes".into());
+        }
+        self.signal_init(&self.init()?.ok_or(Error::NotRunning)?, signal)
+    }
+
+    /// Sends a signal to every process in the container's cgroup.
+    pub(crate) fn signal_all(&self, signal: i32) -> Result<()> {
+        let cgroup = self.cgroup();
+        match sys::to_signal(signal) {
+            Some(signal) if !cgroup.all_processes()?.is_empty() => Ok(cgroup.kill(signal)?),
+            // Without a cgroup only the first process is known; and of the numbers that are no signals the kernel
+            // takes 0 alone, which does nothing to anyone.
+            _ => self.signal_init(&self.init()?.ok_or(Error::NotRunning)?, signal),
+        }
+    }
+
+    /// Sends a signal to the first process, and sees to it that SIGKILL takes effect: on cgroup v1 a frozen process
+    /// dies only when it is thawed.
+    pub(crate) fn signal_init(&self, init: &Process, signal: i32) -> Result<()> {
+        init.signal(signal).during(|| "unable to signal init".into())?;
+        if signal == libc::SIGKILL {
+            self.thaw()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Lets the processes go on if they are frozen.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        let cgroup = self.cgroup();
+        if cgroup.is_frozen()? {
+            cgroup.thaw()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! `exec`: a further process in a container that runs, outside and inside. The tail of the inside is `launch`, which
+//! creation uses too; the messages are those of `protocol`, from Joined on.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use knarr_cgroups::{Already, Cgroup};
+use rustix::fs::Mode;
+
+use crate::affinity::{self, Moment};
+use crate::error::{During, Error, Result};
+use crate::fds::{self, Passed};
+use crate::idmap::Caller;
+use crate::launch;
+use crate::plan::process::{ProcessPlan, Terminal};
+use crate::proc::{Proc, Scope};
+use crate::protocol::{InitEnd, Order, ParentEnd, Report};
+use crate::spawn::{Beside, Child};
+use crate::tty::{self, Pseudoterminal};
+use crate::{keyring, log, lsm, oom_score, rlimits, sys};
+
+/// What is to run, and where. Checked; nothing is done yet.
+pub(crate) struct Entry<'a> {
+    pub(crate) process: &'a ProcessPlan,
+    /// pidfd of the container's first process.
+    pub(crate) init: OwnedFd,
+    /// `CLONE_NEW*` of the namespaces the container has of its own.
+    pub(crate) namespaces: i32,
+    pub(crate) caller: Caller,
+    /// The container's, or the one below it that `--cgroup` names.
+    pub(crate) cgroup: &'a Cgroup,
+    /// `--console-socket`, connected.
+    pub(crate) console: Option<OwnedFd>,
+    pub(crate) passed: Passed,
+}
+
+/// A process that needs only to be started.
+pub(crate) struct Entered {
+    pub(crate) child: Child,
+    pub(crate) end: ParentEnd,
+    /// The master side, where no console socket took it.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Puts a process into the container, up to the point where its program would run.
+pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
+    let beside = Beside {
+        init: entry.init.as_fd(),
+        namespaces: entry.namespaces,
+        caller: entry.caller,
+        cgroup: entry.cgroup.clone_dir(),
+    };
+    let (child, end) = beside.spawn(|end| inside(entry, end))?;
+    match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end)) {
+        Ok(terminal) => Ok(Entered { child, end, terminal }),
+        Err(error) => {
+            child.kill_and_reap();
+            Err(error)
+        }
+    }
+}
+
+/// What the outside does for the process before it may go on.
+fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
+    let affinity = &entry.process.affinity;
+    if let Some(mask) = &affinity.initial {
+        affinity::set(Some(child.pid), mask, Moment::Initial)?;
+    }
+    let already = if entry.cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
+    entry.cgroup.join(child.pid, already)?;
+    match (&affinity.last, &affinity.initial) {
+        (Some(mask), _) => affinity::set(Some(child.pid), mask, Moment::Final)?,
+        // The kernel keeps the caller's narrower mask inside a wider cpuset.
+        (None, None) => affinity::reset(Some(child.pid))?,
+        (None, Some(_)) => {}
+    }
+    if let Some(score) = entry.process.oom_score_adj {
+        oom_score::set(child.pid, score)?;
+    }
+    end.order(Order::Joined)
+}
+
+/// Answers the process until only execve is left.
+fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<OwnedFd>> {
+    let mut terminal = None;
+    loop {
+        match end.report()? {
+            Some(Report::Terminal(master)) => terminal = Some(master),
+            Some(Report::Ready) => {
+                rlimits::apply(child.pid, &entry.process.rlimits)?;
+                end.order(Order::Proceed)?;
+            }
+            Some(Report::Found) => return Ok(terminal),
+            Some(Report::Failed(error)) => return Err(error),
+            Some(Report::Built | Report::Forked(_)) | None => {
+                return Err(Error::WrongState("the process ended before it ran its program".into()));
+            }
+        }
+    }
+}
+
+/// The inside, in the container's namespaces. Returns only an error.
+fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
+    let process = entry.process;
+    launch::begin()?;
+    let in_user_namespace = entry.namespaces & libc::CLONE_NEWUSER != 0;
+    if in_user_namespace {
+        launch::become_root()?;
+    }
+    if let Some(warning) = process.keyring.as_ref().map(keyring::join).transpose()?.flatten() {
+        log::warn(format_args!("{warning}"));
+    }
+    let proc = Proc::open(Scope::Processes)?;
+    open_terminal(process, entry.console.as_ref(), end)?;
+    rustix::process::umask(Mode::from_raw_mode(process.umask));
+    launch::set_labels(process, &proc)?;
+    launch::set_attributes(process, "")?;
+
+    end.await_order(Order::Joined)?;
+    end.ready()?;
+    end.await_order(Order::Proceed)?;
+    let setgroups = launch::setgroups(&proc, in_user_namespace)?;
+    let prepared = launch::take_identity(process, setgroups, entry.passed)?;
+    launch::outlive_parent()?;
+    end.found()?;
+    fds::close_from(entry.passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
+    end.await_order(Order::Start)?;
+    launch::execute(process, &prepared)
+}
+
+fn open_terminal(process: &ProcessPlan, console: Option<&OwnedFd>, end: &InitEnd) -> Result<()> {
+    let Terminal::New(size) = process.terminal else { return tty::new_session() };
+    let terminal = Pseudoterminal::open()?;
+    if let Some(size) = size {
+        terminal.resize(size)?;
+    }
+    launch::hand_over(terminal, console, end)
+}

@@ -1,0 +1,45 @@
+//! What this machine offers and who calls: asked once, before the plan is made.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use knarr_cgroups::Hierarchies;
+
+use crate::error::Result;
+use crate::idmap::Caller;
+use crate::plan::process::Support;
+use crate::{capabilities, lsm};
+
+pub(crate) struct Host {
+    pub(crate) caller: Caller,
+    pub(crate) support: Support,
+    pub(crate) hierarchies: Hierarchies,
+}
+
+impl Host {
+    pub(crate) fn probe() -> Result<Self> {
+        Ok(Self { caller: caller(), support: support()?, hierarchies: Hierarchies::discover()? })
+    }
+}
+
+pub(crate) fn support() -> Result<Support> {
+    Ok(Support {
+        last_capability: capabilities::last_supported()?,
+        apparmor: lsm::apparmor_enabled()?,
+        selinux: lsm::selinux_enabled()?,
+    })
+}
+
+/// Whether two paths lead to the same file, such as the same namespace.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|data| (data.dev(), data.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+pub(crate) fn caller() -> Caller {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return Caller::Privileged;
+    }
+    Caller::Unprivileged { uid: uid.as_raw(), gid: rustix::process::getegid().as_raw() }
+}

@@ -1,0 +1,164 @@
+//! The tail that `create`, `run` and `exec` share: from a process in the container's namespaces to its program.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_no_new_privs, set_thread_res_gid, set_thread_res_uid};
+
+use crate::error::{During, Error, Result};
+use crate::identity::{self, Setgroups};
+use crate::plan::process::{Home, ProcessPlan};
+use crate::fds::Passed;
+use crate::proc::Proc;
+use crate::protocol::InitEnd;
+use crate::sys::{self, Errno, Named};
+use crate::tty::Pseudoterminal;
+use crate::{capabilities, fds, log, lsm, mempolicy, personality, program, scheduler, users};
+
+/// The first acts of a process that is to enter a container.
+pub(crate) fn begin() -> Result<()> {
+    // The parent's death ends us until we are on record; the closed channel tells what the signal may have missed.
+    sys::set_parent_death_signal(libc::SIGKILL)?;
+    // CVE-2016-9962: what shares our pid namespace must not trace us or read our descriptors.
+    sys::set_undumpable()?;
+    Ok(())
+}
+
+/// From here on the parent may go.
+pub(crate) fn outlive_parent() -> Result<()> {
+    Ok(sys::set_parent_death_signal(0)?)
+}
+
+/// Becomes the root of the user namespace just entered: until then this process has its rights, but an id outside its
+/// maps, which owns what it makes.
+pub(crate) fn become_root() -> Result<()> {
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    set_thread_res_gid(gid, gid, gid).named(|| "setresgid(0, 0, 0)".into())?;
+    set_thread_res_uid(uid, uid, uid).named(|| "setresuid(0, 0, 0)".into())?;
+    Ok(())
+}
+
+/// The labels that the program will have.
+pub(crate) fn set_labels(process: &ProcessPlan, proc: &Proc) -> Result<()> {
+    if let Some(profile) = &process.apparmor {
+        lsm::set_apparmor_exec(proc, profile)?;
+    }
+    if let Some(label) = &process.selinux {
+        lsm::set_selinux_exec(proc, label)?;
+    }
+    Ok(())
+}
+
+/// Whether supplementary groups can be set: a user namespace mapped by an unprivileged user forbids it.
+pub(crate) fn setgroups(proc: &Proc, in_user_namespace: bool) -> Result<Setgroups> {
+    if in_user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny" {
+        return Ok(Setgroups::Deny);
+    }
+    Ok(Setgroups::Allow)
+}
+
+/// The master goes to the console socket, or to the parent; the slave becomes stdio.
+pub(crate) fn hand_over(terminal: Pseudoterminal, console: Option<&OwnedFd>, end: &InitEnd) -> Result<()> {
+    match console {
+        Some(socket) => terminal.send_master(socket.as_fd())?,
+        None => end.terminal(terminal.master())?,
+    }
+    terminal.become_stdio()
+}
+
+/// The attributes that one system call each sets, and that survive execve.
+pub(crate) fn set_attributes(process: &ProcessPlan, cpus: &str) -> Result<()> {
+    if process.no_new_privileges {
+        set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into())?;
+    }
+    if let Some(attr) = &process.scheduler {
+        scheduler::set_policy(attr, cpus)?;
+    }
+    process.io_priority.map_or(Ok(()), scheduler::set_io_priority)?;
+    process.personality.map_or(Ok(()), personality::set)?;
+    process.memory_policy.as_ref().map_or(Ok(()), mempolicy::set)
+}
+
+/// What execve needs, found as the user who will run it.
+pub(crate) struct Prepared {
+    program: CString,
+    env: Vec<CString>,
+}
+
+impl Prepared {
+    /// Name and value of each variable, for hooks that inherit the process's environment.
+    pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
+        let split = |entry: &CString| {
+            let bytes = entry.as_bytes();
+            let equals = bytes.iter().position(|byte| *byte == b'=')?;
+            let string = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+            Some((string(&bytes[..equals]), string(&bytes[equals + 1..])))
+        };
+        self.env.iter().filter_map(split).collect()
+    }
+}
+
+/// Takes on labels, ids and capabilities, and finds the program. The order is the kernel's: each step needs a
+/// privilege that a later one drops.
+pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed: Passed) -> Result<Prepared> {
+    // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
+    let entered = enter_cwd(process);
+    let env = environment(process, passed)?;
+    if let Some(sets) = &process.capabilities {
+        capabilities::drop_bounding(sets.bounding)?;
+        capabilities::keep()?;
+    }
+    fds::own_stdio(process.identity.uid)?;
+    identity::apply(&process.identity, setgroups)?;
+    match entered {
+        Err(sys::Error { errno: Errno::ACCESS, .. }) => enter_cwd(process),
+        other => other,
+    }
+    .during(|| format!("chdir to cwd ({:?}) set in config.json failed", process.cwd.to_string_lossy()))?;
+    verify_cwd()?;
+    if let Some(sets) = &process.capabilities {
+        for warning in capabilities::apply(sets)? {
+            log::warn(format_args!("{warning}"));
+        }
+    }
+    Ok(Prepared { program: program::find(&process.args[0], &process.env.path)?, env })
+}
+
+/// The configured variables, what systemd's sockets need, and HOME where it is missing.
+fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
+    let mut env = process.env.vars.clone();
+    env.extend(passed.environment().into_iter().filter_map(|variable| CString::new(variable).ok()));
+    if process.env.home == Home::Missing {
+        let (home, warning) = users::home(process.identity.uid);
+        if let Some(warning) = warning {
+            log::debug(format_args!("{warning}"));
+        }
+        let variable = [b"HOME=", home.as_bytes()].concat();
+        env.extend(CString::new(variable).ok());
+    }
+    Ok(env)
+}
+
+fn enter_cwd(process: &ProcessPlan) -> sys::Result<()> {
+    rustix::process::chdir(process.cwd.as_c_str()).named(|| "chdir".into())
+}
+
+/// CVE-2024-21626: a working directory outside the root has no path inside it.
+fn verify_cwd() -> Result<()> {
+    let text = "current working directory is outside of container mount namespace root -- possible container breakout detected";
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
+        Ok(_) | Err(Errno::NOENT) => Err(Error::refused("/process/cwd", text)),
+        Err(errno) => Ok(Err(errno).named(|| "getcwd()".into())?),
+    }
+}
+
+/// The end of this program: execve. Returns only an error.
+pub(crate) fn execute(process: &ProcessPlan, prepared: &Prepared) -> Result<Infallible> {
+    // Rust's start-up ignores SIGPIPE, and execve would hand that on.
+    sys::restore_sigpipe()?;
+    Err(program::execute(&prepared.program, &process.args, &prepared.env))
+}

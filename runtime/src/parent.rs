@@ -1,0 +1,351 @@
+//! The outside of creation: from a bundle to a process that needs only execve, and the way back when that fails.
+//!
+//! The order: plan, state directory, cgroup, host-side sources, clone; then init's reports are served (see
+//! `protocol`) while cgroups are joined and limits set, which init does not wait for until it must. What exists is on
+//! record before it exists, so that `delete` can remove it whenever this process is killed.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use knarr_cgroups::{Already, Cgroup, Request};
+
+use crate::bundle::Bundle;
+use crate::cli::{CreateArgs, Globals};
+use crate::container::Container;
+use crate::error::{During, Error, Result};
+use crate::hooks::{self, Environment};
+use crate::host::Host;
+use crate::idmap::Caller;
+use crate::init::{self, Building, Scene, Start};
+use crate::plan::hooks::Stage;
+use crate::plan::mounts::Pivot;
+use crate::plan::{Given, Plan};
+use crate::process_id::ProcessId;
+use crate::protocol::{Order, ParentEnd, Report};
+use crate::plan::namespaces::Kind;
+use crate::record::{self, Record};
+use crate::rootfs::{self, CgroupView};
+use crate::spawn::{Birth, Child};
+use crate::store::{StateDir, Store};
+use crate::fds::{ListenVariables, Passed};
+use crate::{log, net_devices, oom_score, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
+
+/// What becomes of the process once it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// `create`: it waits at the gate, and this process goes.
+    Create,
+    /// `run`: this process starts it.
+    Run,
+}
+
+/// A checked wish for a container: nothing exists yet.
+pub(crate) struct Design {
+    pub(crate) bundle: Bundle,
+    pub(crate) plan: Plan,
+    host: Host,
+}
+
+impl Design {
+    pub(crate) fn new(globals: &Globals, args: &CreateArgs) -> Result<Self> {
+        let bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        // Hooks run in the bundle, and so do relative paths of the configuration.
+        std::env::set_current_dir(&bundle.dir)
+            .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
+        let host = Host::probe()?;
+        let rootfs = find_rootfs(&bundle)?;
+        let plan = Plan::new(
+            &bundle.spec,
+            &Given {
+                id: &args.id,
+                host: &host,
+                bundle: &bundle.dir,
+                rootfs: &rootfs,
+                pivot: if args.no_pivot { Pivot::Avoid } else { Pivot::Use },
+                new_keyring: !args.no_new_keyring,
+            },
+        )?;
+        let warnings = plan.rootfs.warnings.iter().chain(&plan.process.warnings);
+        for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
+            log::warn(format_args!("{warning}"));
+        }
+        Ok(Self { bundle, plan, host })
+    }
+}
+
+/// `root.path`, its links resolved once; everything after goes by descriptor.
+fn find_rootfs(bundle: &Bundle) -> Result<PathBuf> {
+    let path = bundle.spec.root.as_ref().map_or("", |root| root.path.as_str());
+    if path.is_empty() {
+        return Err(Error::refused("/root/path", "root.path must not be empty"));
+    }
+    let rootfs = bundle.dir.join(path).canonicalize();
+    let refuse = |text: String| Error::refused("/root/path", format!("invalid rootfs: {path}: {text}"));
+    let rootfs = rootfs.map_err(|error| refuse(crate::sys::io_error_text(&error)))?;
+    if rootfs.is_dir() { Ok(rootfs) } else { Err(refuse("not a directory".into())) }
+}
+
+/// A container whose first process needs only to be started.
+pub(crate) struct Made {
+    pub(crate) store: Store,
+    pub(crate) container: Container,
+    pub(crate) child: Child,
+    pub(crate) end: ParentEnd,
+    /// The master side, for `run` with a terminal.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Makes a container from its design. On failure nothing is left of it.
+pub(crate) fn make(globals: &Globals, args: &CreateArgs, design: &Design, purpose: Purpose) -> Result<Made> {
+    let outside = Outside {
+        console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
+        pidfd_socket: args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?,
+        passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
+    };
+    let net_devices = net_devices::inspect(&design.plan.net_devices)?;
+    let store = Store::open_or_make(&globals.root.path)?;
+    let dir = store.create(&args.id)?;
+    let making = Making { globals, args, design, net_devices, store, dir, cgroup: None, child: None };
+    making.run(purpose, outside)
+}
+
+/// What the caller brought.
+struct Outside {
+    console: Option<OwnedFd>,
+    pidfd_socket: Option<OwnedFd>,
+    passed: Passed,
+}
+
+/// A container half made: what exists so far.
+struct Making<'a> {
+    globals: &'a Globals,
+    args: &'a CreateArgs,
+    design: &'a Design,
+    net_devices: Vec<net_devices::Found>,
+    store: Store,
+    dir: StateDir,
+    cgroup: Option<Cgroup>,
+    child: Option<Child>,
+}
+
+impl Making<'_> {
+    fn run(mut self, purpose: Purpose, outside: Outside) -> Result<Made> {
+        match self.steps(purpose, outside) {
+            Ok((record, child, end, terminal)) => {
+                let container = Container { dir: self.dir, record };
+                Ok(Made { store: self.store, container, child, end, terminal })
+            }
+            Err(error) => {
+                self.undo();
+                Err(error)
+            }
+        }
+    }
+
+    fn steps(&mut self, purpose: Purpose, outside: Outside) -> Result<(Record, Child, ParentEnd, Option<OwnedFd>)> {
+        let mut record = self.prepare_cgroup()?;
+        self.dir.write_config(&self.design.bundle.raw)?;
+        self.dir.write_state(&record.to_json()?)?;
+        self.create_cgroup()?;
+
+        let end = self.spawn(purpose, outside.console, outside.passed)?;
+        let starting = || "unable to start container process".to_owned();
+        self.settle(&end).during(starting)?;
+        let terminal = self.serve(&end, &mut record).during(starting)?;
+        self.announce(outside.pidfd_socket)?;
+        let child = self.child.take().ok_or(Error::NotRunning)?;
+        Ok((record, child, end, terminal))
+    }
+
+    /// Chooses the cgroup and puts it on record. Deleting the container will kill what is in it: so it must be empty.
+    fn prepare_cgroup(&mut self) -> Result<Record> {
+        let request = Request {
+            id: &self.args.id,
+            cgroups_path: self.design.bundle.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str()),
+            driver: self.globals.cgroup_driver,
+            rootless: self.globals.rootless(),
+            scope_prefix: self.globals.program.name(),
+            annotations: &[],
+        };
+        let cgroup = Cgroup::locate(&self.design.host.hierarchies, &request)?;
+        let processes = cgroup.all_processes()?.len();
+        if processes > 0 {
+            let text = format!("container's cgroup is not empty: {processes} process(es) found");
+            return Err(Error::refused("/linux/cgroupsPath", text));
+        }
+        if cgroup.is_frozen()? {
+            return Err(Error::refused("/linux/cgroupsPath", "container's cgroup unexpectedly frozen"));
+        }
+        let record = self.record(&cgroup);
+        self.cgroup = Some(cgroup);
+        Ok(record)
+    }
+
+    fn create_cgroup(&mut self) -> Result<()> {
+        let Some(cgroup) = &mut self.cgroup else { return Ok(()) };
+        cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())
+    }
+
+    /// The container on record, without a process yet.
+    fn record(&self, cgroup: &Cgroup) -> Record {
+        let Design { bundle, plan, host } = self.design;
+        let rootless = host.caller != Caller::Privileged;
+        let namespaces = Kind::all().filter(|kind| plan.namespaces.has(*kind));
+        let joined = |kind| plan.namespaces.join.iter().find(|join| join.kind == kind);
+        let annotations = bundle.spec.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        Record {
+            id: self.args.id.clone(),
+            init_process_pid: 0,
+            init_process_start: 0,
+            created: timestamp::now(),
+            config: record::Config {
+                rootfs: plan.rootfs.path.clone(),
+                namespaces: namespaces
+                    .map(|kind| record::Namespace {
+                        kind: kind.state_key().into(),
+                        path: joined(kind).map(|join| join.path.clone()).unwrap_or_default(),
+                    })
+                    .collect(),
+                version: bundle.spec.oci_version.clone(),
+                labels: record::labels(&bundle.dir.to_string_lossy(), annotations),
+                rootless_euid: rootless,
+                rootless_cgroups: self.globals.rootless(),
+                ..record::Config::default()
+            },
+            rootless,
+            cgroup_paths: cgroup.paths().clone(),
+            namespace_paths: BTreeMap::new(),
+            external_descriptors: Vec::new(),
+        }
+    }
+
+    /// Clones init, which has everything it needs by then.
+    fn spawn(&mut self, purpose: Purpose, console: Option<OwnedFd>, passed: Passed) -> Result<ParentEnd> {
+        let Design { bundle, plan, host } = self.design;
+        let cgroup = self.cgroup.as_ref().ok_or(Error::NotRunning)?;
+        let scene = Scene {
+            id: &self.args.id,
+            bundle: &bundle.dir,
+            spec: &bundle.spec,
+            plan,
+            net_devices: &self.net_devices,
+            start: match purpose {
+                Purpose::Create => Start::Gate(self.dir.create_gate()?),
+                Purpose::Run => Start::Channel,
+            },
+            console,
+            passed,
+        };
+        let building = Building {
+            cgroup: CgroupView {
+                hierarchies: &host.hierarchies,
+                paths: cgroup.paths(),
+                namespace: plan.namespaces.has(Kind::Cgroup),
+                rootless: self.globals.rootless(),
+            },
+            sources: rootfs::prepare(&plan.rootfs)?,
+        };
+        let birth = Birth {
+            namespaces: &plan.namespaces,
+            ids: &plan.ids,
+            caller: host.caller,
+            cgroup: cgroup.clone_dir(),
+        };
+        let (child, end) = birth
+            .spawn(|end| init::run(&scene, building, end))
+            .during(|| "unable to start container process".into())?;
+        self.child = Some(child);
+        Ok(end)
+    }
+
+    /// What only the outside can do for init, while it builds its file system.
+    fn settle(&self, end: &ParentEnd) -> Result<()> {
+        let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
+        let plan = &self.design.plan;
+        let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
+        cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())?;
+        net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
+        end.order(Order::Joined)?;
+        cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
+        plan.process.oom_score_adj.map_or(Ok(()), |score| oom_score::set(child.pid, score))
+    }
+
+    /// Answers init until only execve is left.
+    fn serve(&self, end: &ParentEnd, record: &mut Record) -> Result<Option<OwnedFd>> {
+        let mut terminal = None;
+        loop {
+            match end.report()? {
+                Some(Report::Built) => {
+                    self.run_hooks(Stage::Prestart)?;
+                    self.run_hooks(Stage::CreateRuntime)?;
+                    end.order(Order::HooksDone)?;
+                }
+                Some(Report::Terminal(master)) => terminal = Some(master),
+                Some(Report::Ready) => {
+                    self.record_init(record)?;
+                    end.order(Order::Proceed)?;
+                }
+                Some(Report::Found) => return Ok(terminal),
+                Some(Report::Failed(error)) => {
+                    return Err(error).during(|| "error during container init".into());
+                }
+                Some(Report::Forked(_)) | None => return Err(Self::death()),
+            }
+        }
+    }
+
+    fn run_hooks(&self, stage: Stage) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        let spec = &self.design.bundle.spec;
+        let state = hooks::State {
+            oci_version: &spec.oci_version,
+            id: &self.args.id,
+            status: "creating",
+            pid: child.pid.as_raw_nonzero().get(),
+            bundle: &self.design.bundle.dir.to_string_lossy(),
+            annotations: &spec.annotations,
+        };
+        hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit)
+            .during(|| "error during container init".into())
+    }
+
+    /// Limits go on last, from outside, and the state says which process it is.
+    fn record_init(&self, record: &mut Record) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
+        let init = ProcessId::current(child.pid)?.ok_or_else(|| Self::death())?;
+        record.set_init(init);
+        let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
+        record.namespace_paths =
+            Kind::all().map(|kind| (kind.state_key().into(), proc.join("ns").join(kind.file()))).collect();
+        // For a later checkpoint: what stdio was, so that a restore can put something in its place.
+        let target = |fd: u32| std::fs::read_link(proc.join(format!("fd/{fd}"))).unwrap_or_default();
+        record.external_descriptors = (0..3).map(|fd| target(fd).to_string_lossy().into_owned()).collect();
+        self.dir.write_state(&record.to_json()?)
+    }
+
+    /// Why init has gone without a word.
+    fn death() -> Error {
+        Error::WrongState("container init exited unexpectedly".into())
+    }
+
+    fn announce(&self, pidfd_socket: Option<OwnedFd>) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        if let Some(socket) = pidfd_socket {
+            pidfd_socket::send(socket, child.pidfd.as_fd(), pidfd_socket::Kind::Init)?;
+        }
+        self.args.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
+    }
+
+    /// Removes what exists. The error that led here stays the answer; what cannot be removed is logged.
+    fn undo(self) {
+        if let Some(child) = &self.child {
+            child.kill_and_reap();
+        }
+        let deleted = self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.delete()?));
+        for error in [deleted, self.store.remove(&self.dir)].into_iter().filter_map(Result::err) {
+            log::warn(format_args!("clean up after the failed start of container {}: {}", self.args.id, error.line()));
+        }
+    }
+}
