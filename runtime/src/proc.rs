@@ -61,10 +61,8 @@ impl Proc {
     /// Writes a file such as `sys/net/ipv4/ip_forward`, in one call.
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let file = self.open_file(path, OFlags::WRONLY)?;
-        write_whole(&file, bytes).map_err(|Error { call, errno }| Error {
-            call: format!("{call} to /proc/{path}"),
-            errno,
-        })
+        write_whole(&file, bytes)
+            .map_err(|Error { call, errno }| Error { call: format!("{call} to /proc/{path}"), errno })
     }
 
     /// Opens a file below it.
@@ -82,19 +80,13 @@ impl Proc {
         let mut here = open_at(&self.root, ".", OFlags::PATH)?;
         for part in directory.split('/') {
             if part == ".." {
-                return Err(Error {
-                    call: format!("open(\"/proc/{path}\")"),
-                    errno: Errno::XDEV,
-                });
+                return Err(Error { call: format!("open(\"/proc/{path}\")"), errno: Errno::XDEV });
             }
             here = open_at(&here, part, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY)?;
         }
         let file = open_at(&here, name, flags | OFlags::NOFOLLOW)?;
         if stat_fd(&file)?.st_dev != stat_fd(&self.root)?.st_dev {
-            return Err(Error {
-                call: format!("open(\"/proc/{path}\")"),
-                errno: Errno::XDEV,
-            });
+            return Err(Error { call: format!("open(\"/proc/{path}\")"), errno: Errno::XDEV });
         }
         Ok(file)
     }
@@ -107,10 +99,7 @@ fn detached(scope: Scope) -> Result<OwnedFd> {
         let _ = set_fs_option(&fs, "subset", "pid");
     }
     create_fs(&fs)?;
-    mount_fs(
-        &fs,
-        libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC,
-    )
+    mount_fs(&fs, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC)
 }
 
 /// Without what is mounted over it; in a user namespace the kernel gives that away with the whole tree only.
@@ -141,13 +130,7 @@ mod tests {
         let whole = Proc::open(Scope::Everything).unwrap();
         assert!(whole.open_file("sys/kernel/ostype", OFlags::RDONLY).is_ok());
         let processes = Proc::open(Scope::Processes).unwrap();
-        assert_eq!(
-            processes
-                .open_file("sys/kernel/ostype", OFlags::RDONLY)
-                .unwrap_err()
-                .errno,
-            Errno::NOENT
-        );
+        assert_eq!(processes.open_file("sys/kernel/ostype", OFlags::RDONLY).unwrap_err().errno, Errno::NOENT);
     }
 
     #[test]
@@ -160,11 +143,7 @@ mod tests {
             ("../etc/passwd", Errno::XDEV),
             ("/etc/passwd", Errno::XDEV),
         ] {
-            assert_eq!(
-                proc.open_file(path, OFlags::RDONLY).unwrap_err().errno,
-                errno,
-                "{path}"
-            );
+            assert_eq!(proc.open_file(path, OFlags::RDONLY).unwrap_err().errno, errno, "{path}");
         }
         assert!(proc.walk_to("1/root", OFlags::RDONLY).is_err());
         assert!(proc.walk_to("1/../../etc/passwd", OFlags::RDONLY).is_err());
@@ -173,11 +152,7 @@ mod tests {
 
     #[test]
     fn each_fallback_is_a_proc() {
-        for root in [
-            detached(Scope::Everything),
-            cloned(),
-            open_at(CWD, "/proc", OFlags::PATH),
-        ] {
+        for root in [detached(Scope::Everything), cloned(), open_at(CWD, "/proc", OFlags::PATH)] {
             assert_eq!(magic_of(root.unwrap()).unwrap(), libc::PROC_SUPER_MAGIC);
         }
     }

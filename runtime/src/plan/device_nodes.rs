@@ -43,59 +43,36 @@ const DEFAULTS: [(&str, u32, u32); 6] = [
 /// The defaults, each replaced by an entry of the same path, then the other entries. `/dev/ptmx` is never a node:
 /// it is a link into the container's own devpts.
 pub(crate) fn device_nodes(devices: &[Device]) -> Result<Vec<DeviceNode>> {
-    let listed = devices
-        .iter()
-        .enumerate()
-        .map(|(index, device)| from_device(index, device));
+    let listed = devices.iter().enumerate().map(|(index, device)| from_device(index, device));
     let listed = listed.collect::<Result<Vec<_>>>()?;
     let defaults = DEFAULTS.into_iter().map(default_node);
     let defaults = defaults.filter(|node| listed.iter().all(|other| other.path != node.path));
-    Ok(defaults
-        .chain(listed.iter().filter(|node| node.path != "dev/ptmx").cloned())
-        .collect())
+    Ok(defaults.chain(listed.iter().filter(|node| node.path != "dev/ptmx").cloned()).collect())
 }
 
 fn default_node((path, major, minor): (&str, u32, u32)) -> DeviceNode {
     let path = path.to_owned();
-    DeviceNode {
-        path,
-        kind: NodeKind::Character,
-        major,
-        minor,
-        mode: 0o666,
-        uid: 0,
-        gid: 0,
-        index: None,
-    }
+    DeviceNode { path, kind: NodeKind::Character, major, minor, mode: 0o666, uid: 0, gid: 0, index: None }
 }
 
 fn from_device(index: usize, device: &Device) -> Result<DeviceNode> {
     let field = |name: &str| format!("/linux/devices/{index}/{name}");
     let path = in_root(&device.path);
     if path.is_empty() || device.path.contains('\0') {
-        return Err(Error::refused(
-            field("path"),
-            format!("invalid device path {:?}", device.path),
-        ));
+        return Err(Error::refused(field("path"), format!("invalid device path {:?}", device.path)));
     }
     let kind = match device.kind.as_str() {
         "c" | "u" => NodeKind::Character,
         "b" => NodeKind::Block,
         "p" => NodeKind::Fifo,
         other => {
-            return Err(Error::refused(
-                field("type"),
-                format!("invalid device type {other:?}"),
-            ));
+            return Err(Error::refused(field("type"), format!("invalid device type {other:?}")));
         }
     };
     let number = |name: &str, value: i64| match kind {
         NodeKind::Fifo => Ok(0),
         _ => u32::try_from(value).map_err(|_| {
-            Error::refused(
-                field(name),
-                format!("device {} has no {name} number: {value}", device.path),
-            )
+            Error::refused(field(name), format!("device {} has no {name} number: {value}", device.path))
         }),
     };
     Ok(DeviceNode {
@@ -115,13 +92,7 @@ mod tests {
     use super::*;
 
     fn device(path: &str, kind: &str, major: i64, minor: i64) -> Device {
-        Device {
-            path: path.into(),
-            kind: kind.into(),
-            major,
-            minor,
-            ..Device::default()
-        }
+        Device { path: path.into(), kind: kind.into(), major, minor, ..Device::default() }
     }
 
     #[test]
@@ -143,17 +114,11 @@ mod tests {
             device("/f", "p", -1, -1),
         ])
         .unwrap();
-        let kinds: Vec<_> = nodes[6..]
-            .iter()
-            .map(|node| (node.path.as_str(), node.kind, node.major))
-            .collect();
+        let kinds: Vec<_> =
+            nodes[6..].iter().map(|node| (node.path.as_str(), node.kind, node.major)).collect();
         assert_eq!(
             kinds,
-            [
-                ("dev/a", NodeKind::Character, 4),
-                ("x/b", NodeKind::Block, 8),
-                ("f", NodeKind::Fifo, 0)
-            ]
+            [("dev/a", NodeKind::Character, 4), ("x/b", NodeKind::Block, 8), ("f", NodeKind::Fifo, 0)]
         );
     }
 

@@ -47,32 +47,23 @@ pub(crate) fn idmap(
     let refused = |reason: String| Error::refused(format!("/mounts/{index}"), reason);
     let ids = match word.and_then(|word| word.mapping.as_deref()) {
         Some(_) if listed => {
-            return Err(refused(
-                "id mappings are given twice: in options and in uidMappings".into(),
-            ));
+            return Err(refused("id mappings are given twice: in options and in uidMappings".into()));
         }
         Some(text) => {
             let (uids, gids) = parse_maps(text, container.ids).map_err(refused)?;
             MappedIds::Maps(ids(&uids, &gids, &format!("/mounts/{index}/options"))?)
         }
-        None if listed => MappedIds::Maps(ids(
-            &mount.uid_mappings,
-            &mount.gid_mappings,
-            &format!("/mounts/{index}"),
-        )?),
+        None if listed => {
+            MappedIds::Maps(ids(&mount.uid_mappings, &mount.gid_mappings, &format!("/mounts/{index}"))?)
+        }
         None => containers_ids(container),
     };
     if let MappedIds::Maps(maps) = &ids
         && (maps.uid_map.is_empty() || maps.gid_map.is_empty())
     {
-        return Err(refused(
-            "id-mapped mounts must have both uid and gid mappings specified".into(),
-        ));
+        return Err(refused("id-mapped mounts must have both uid and gid mappings specified".into()));
     }
-    Ok(Some(Idmap {
-        recursive: word.is_some_and(|word| word.recursive),
-        ids,
-    }))
+    Ok(Some(Idmap { recursive: word.is_some_and(|word| word.recursive), ids }))
 }
 
 fn ids(uids: &[IdMapping], gids: &[IdMapping], field: &str) -> Result<Ids> {
@@ -83,12 +74,7 @@ fn ids(uids: &[IdMapping], gids: &[IdMapping], field: &str) -> Result<Ids> {
 }
 
 fn containers_ids(container: Container) -> MappedIds {
-    match container
-        .namespaces
-        .join
-        .iter()
-        .find(|join| join.kind == Kind::User)
-    {
+    match container.namespaces.join.iter().find(|join| join.kind == Kind::User) {
         Some(join) => MappedIds::Namespace(join.path.clone()),
         None => MappedIds::Maps(container.ids.clone()),
     }
@@ -111,18 +97,14 @@ fn parse_maps(text: &str, container: &Ids) -> std::result::Result<(Mappings, Map
 }
 
 fn parse_triplets(text: &str, container: &Map) -> std::result::Result<Mappings, String> {
-    text.split('#')
-        .map(|triplet| parse_triplet(triplet, container))
-        .collect()
+    text.split('#').map(|triplet| parse_triplet(triplet, container)).collect()
 }
 
 fn parse_triplet(text: &str, container: &Map) -> std::result::Result<IdMapping, String> {
     let invalid = || format!("invalid mapping specified {text:?}");
     let relative = text.strip_prefix('@');
     let numbers = relative.unwrap_or(text).split('-').map(str::parse::<u32>);
-    let numbers = numbers
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|_| invalid())?;
+    let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| invalid())?;
     let [container_id, mut host_id, size] = numbers[..] else {
         return Err(invalid());
     };
@@ -131,11 +113,7 @@ fn parse_triplet(text: &str, container: &Map) -> std::result::Result<IdMapping, 
             format!("could not find a user namespace mapping for the relative mapping {text:?}")
         })?;
     }
-    Ok(IdMapping {
-        container_id,
-        host_id,
-        size,
-    })
+    Ok(IdMapping { container_id, host_id, size })
 }
 
 #[cfg(test)]
@@ -144,35 +122,18 @@ mod tests {
     use crate::plan::ids::Range;
 
     fn map(container_id: u32, host_id: u32, size: u32) -> IdMapping {
-        IdMapping {
-            container_id,
-            host_id,
-            size,
-        }
+        IdMapping { container_id, host_id, size }
     }
 
     #[test]
     fn crun_mappings() {
-        let uid_map = [(0, 0, 1), (1, 2, 1000)].map(|(container, host, size)| Range {
-            container,
-            host,
-            size,
-        });
-        let container = Ids {
-            uid_map: uid_map.into_iter().collect(),
-            gid_map: Map::default(),
-        };
+        let uid_map =
+            [(0, 0, 1), (1, 2, 1000)].map(|(container, host, size)| Range { container, host, size });
+        let container = Ids { uid_map: uid_map.into_iter().collect(), gid_map: Map::default() };
         let (uids, gids) = parse_maps("uids=@1-3-10#11-11-10;gids=0-100-10", &container).unwrap();
         assert_eq!(uids, [map(1, 4, 10), map(11, 11, 10)], "the example of crun(1)");
         assert_eq!(gids, [map(0, 100, 10)]);
-        for bad in [
-            "uids=1-2",
-            "uids=a-1-2",
-            "uids=1-2-3-4",
-            "uids=@5000-5000-1",
-            "x=1",
-            "uids=-1-2-3",
-        ] {
+        for bad in ["uids=1-2", "uids=a-1-2", "uids=1-2-3-4", "uids=@5000-5000-1", "x=1", "uids=-1-2-3"] {
             assert!(parse_maps(bad, &container).is_err(), "{bad}");
         }
     }

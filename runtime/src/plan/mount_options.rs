@@ -17,10 +17,7 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) const READONLY: Self = Self {
-        set: MOUNT_ATTR_RDONLY,
-        clear: 0,
-    };
+    pub(crate) const READONLY: Self = Self { set: MOUNT_ATTR_RDONLY, clear: 0 };
 
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
@@ -148,11 +145,7 @@ const fn time(flag: libc::c_ulong, on: bool) -> Meaning {
     Meaning::Time { flag, on }
 }
 const fn superblock(on_word: &'static str, off_word: &'static str, on: bool) -> Meaning {
-    Meaning::Superblock {
-        on_word,
-        off_word,
-        on,
-    }
+    Meaning::Superblock { on_word, off_word, on }
 }
 const fn all_on(flag: u64) -> Meaning {
     Meaning::Recursive { flag, on: true }
@@ -243,10 +236,7 @@ const WORDS: &[(&str, Meaning)] = &[
 /// The words that `features` lists, sorted. The id-map words have a place of their own there.
 pub(crate) fn known_words() -> impl Iterator<Item = &'static str> {
     let listed = |meaning: &Meaning| !matches!(meaning, Meaning::Idmap { .. } | Meaning::Impossible);
-    WORDS
-        .iter()
-        .filter(move |(_, meaning)| listed(meaning))
-        .map(|&(word, _)| word)
+    WORDS.iter().filter(move |(_, meaning)| listed(meaning)).map(|&(word, _)| word)
 }
 
 fn find(word: &str) -> Option<Meaning> {
@@ -284,11 +274,7 @@ impl Options {
                 self.time &= !flag;
                 self.time_cleared = true;
             }
-            Meaning::Superblock {
-                on_word,
-                off_word,
-                on,
-            } => {
+            Meaning::Superblock { on_word, off_word, on } => {
                 self.superblock.retain(|&(known, ..)| known != on_word);
                 self.superblock.push((on_word, off_word, on));
             }
@@ -298,12 +284,7 @@ impl Options {
             Meaning::CopySymlink => self.copy_symlink = true,
             Meaning::SourceNofollow => self.source_nofollow = true,
             Meaning::TargetNofollow => self.target_nofollow = true,
-            Meaning::Idmap { recursive } => {
-                self.idmap = Some(IdmapWord {
-                    recursive,
-                    mapping: None,
-                })
-            }
+            Meaning::Idmap { recursive } => self.idmap = Some(IdmapWord { recursive, mapping: None }),
             Meaning::Impossible => self.impossible = Some(word.to_owned()),
         }
     }
@@ -322,15 +303,9 @@ impl Options {
     fn add_unknown(&mut self, word: &str) {
         let mapping = |prefix| word.strip_prefix(prefix).map(str::to_owned);
         if let Some(mapping) = mapping("idmap=") {
-            self.idmap = Some(IdmapWord {
-                recursive: false,
-                mapping: Some(mapping),
-            });
+            self.idmap = Some(IdmapWord { recursive: false, mapping: Some(mapping) });
         } else if let Some(mapping) = mapping("ridmap=") {
-            self.idmap = Some(IdmapWord {
-                recursive: true,
-                mapping: Some(mapping),
-            });
+            self.idmap = Some(IdmapWord { recursive: true, mapping: Some(mapping) });
         } else {
             self.data.extend(split_data(word));
         }
@@ -348,27 +323,18 @@ impl Options {
     /// Exactly the flags named, all others off; access times stay as they are unless one was named.
     pub(crate) fn exact(&self) -> Attributes {
         let Attributes { set, clear } = self.asked();
-        Attributes {
-            set,
-            clear: clear | (VFS_FLAGS & !set),
-        }
+        Attributes { set, clear: clear | (VFS_FLAGS & !set) }
     }
 
     /// Only what was named: for a mount whose other flags are locked. Whether links are followed is never locked.
     pub(crate) fn lenient(&self) -> Attributes {
         let Attributes { set, clear } = self.asked();
-        Attributes {
-            set,
-            clear: clear | (MOUNT_ATTR_NOSYMFOLLOW & !set),
-        }
+        Attributes { set, clear: clear | (MOUNT_ATTR_NOSYMFOLLOW & !set) }
     }
 
     fn asked(&self) -> Attributes {
         let time = self.access_time();
-        Attributes {
-            set: self.vfs.set | time.set,
-            clear: self.vfs.clear | time.clear,
-        }
+        Attributes { set: self.vfs.set | time.set, clear: self.vfs.clear | time.clear }
     }
 
     /// mount(2): strict wins, then none, and relative is the rule.
@@ -385,34 +351,23 @@ impl Options {
         if has(libc::MS_NODIRATIME) {
             set |= MOUNT_ATTR_NODIRATIME;
         }
-        Attributes {
-            set,
-            clear: MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME,
-        }
+        Attributes { set, clear: MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME }
     }
 
     /// Superblock flags to set on a new file system.
     pub(crate) fn superblock_on(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.superblock
-            .iter()
-            .filter(|(.., on)| *on)
-            .map(|&(word, ..)| word)
+        self.superblock.iter().filter(|(.., on)| *on).map(|&(word, ..)| word)
     }
 
     /// Superblock flags to set and to clear on one that exists.
     pub(crate) fn superblock_changes(&self) -> impl Iterator<Item = &'static str> + '_ {
-        let access = match (
-            self.vfs.set & MOUNT_ATTR_RDONLY,
-            self.vfs.clear & MOUNT_ATTR_RDONLY,
-        ) {
+        let access = match (self.vfs.set & MOUNT_ATTR_RDONLY, self.vfs.clear & MOUNT_ATTR_RDONLY) {
             (0, 0) => None,
             (0, _) => Some("rw"),
             _ => Some("ro"),
         };
-        let others = self
-            .superblock
-            .iter()
-            .map(|&(on_word, off_word, on)| if on { on_word } else { off_word });
+        let others =
+            self.superblock.iter().map(|&(on_word, off_word, on)| if on { on_word } else { off_word });
         access.into_iter().chain(others)
     }
 }
@@ -421,15 +376,9 @@ impl Options {
 fn changed(attributes: Attributes, flag: u64, on: bool) -> Attributes {
     let Attributes { set, clear } = attributes;
     if on {
-        Attributes {
-            set: set | flag,
-            clear: clear & !flag,
-        }
+        Attributes { set: set | flag, clear: clear & !flag }
     } else {
-        Attributes {
-            set: set & !flag,
-            clear: clear | flag,
-        }
+        Attributes { set: set & !flag, clear: clear | flag }
     }
 }
 
@@ -447,11 +396,7 @@ fn split_data(word: &str) -> Vec<FsOption> {
             _ => parts.push(String::new()),
         }
     }
-    parts
-        .iter()
-        .filter(|part| !part.is_empty())
-        .map(|part| option(part))
-        .collect()
+    parts.iter().filter(|part| !part.is_empty()).map(|part| option(part)).collect()
 }
 
 fn option(part: &str) -> FsOption {
@@ -459,11 +404,7 @@ fn option(part: &str) -> FsOption {
         return FsOption::Flag(part.to_owned());
     };
     let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    let value = if key.ends_with("context") {
-        unquoted.unwrap_or(value)
-    } else {
-        value
-    };
+    let value = if key.ends_with("context") { unquoted.unwrap_or(value) } else { value };
     FsOption::Pair(key.to_owned(), value.to_owned())
 }
 
@@ -503,10 +444,7 @@ mod tests {
     fn later_word_of_a_pair_wins() {
         assert_eq!(parse("ro rw").asked(), flags(0, MOUNT_ATTR_RDONLY));
         assert_eq!(parse("rw ro").asked(), flags(MOUNT_ATTR_RDONLY, 0));
-        assert_eq!(
-            parse("noexec exec nosuid").asked(),
-            flags(MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOEXEC)
-        );
+        assert_eq!(parse("noexec exec nosuid").asked(), flags(MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOEXEC));
         assert_eq!(parse("sync async").superblock_on().count(), 0);
     }
 
@@ -529,27 +467,15 @@ mod tests {
         ] {
             assert_eq!(parse(words).asked(), flags(set, all), "{words}");
         }
-        assert_eq!(
-            parse("atime diratime norelatime nostrictatime").asked(),
-            Attributes::default()
-        );
-        assert!(
-            parse("atime").names_flags(),
-            "a word that clears makes a bind lose its source's flags"
-        );
+        assert_eq!(parse("atime diratime norelatime nostrictatime").asked(), Attributes::default());
+        assert!(parse("atime").names_flags(), "a word that clears makes a bind lose its source's flags");
     }
 
     #[test]
     fn recursive_access_times_clear_the_whole_group() {
-        assert_eq!(
-            parse("rnoatime").recursive,
-            flags(MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME)
-        );
+        assert_eq!(parse("rnoatime").recursive, flags(MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME));
         assert_eq!(parse("rrelatime").recursive, flags(0, MOUNT_ATTR__ATIME));
-        assert_eq!(
-            parse("rstrictatime rnoatime").recursive,
-            flags(MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME)
-        );
+        assert_eq!(parse("rstrictatime rnoatime").recursive, flags(MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME));
         assert_eq!(parse("rnoatime ratime").recursive, flags(0, MOUNT_ATTR__ATIME));
         assert_eq!(
             parse("rro rnodiratime rdev").recursive,
@@ -565,14 +491,8 @@ mod tests {
         assert_eq!(
             options.propagation,
             [
-                Propagation {
-                    peers: Peers::Private,
-                    recursive: true
-                },
-                Propagation {
-                    peers: Peers::Slave,
-                    recursive: false
-                },
+                Propagation { peers: Peers::Private, recursive: true },
+                Propagation { peers: Peers::Slave, recursive: false },
             ]
         );
     }
@@ -601,33 +521,16 @@ mod tests {
 
     #[test]
     fn idmap_words() {
-        assert_eq!(
-            parse("idmap").idmap,
-            Some(IdmapWord {
-                recursive: false,
-                mapping: None
-            })
-        );
-        assert_eq!(
-            parse("ridmap").idmap,
-            Some(IdmapWord {
-                recursive: true,
-                mapping: None
-            })
-        );
-        let mapped = Some(IdmapWord {
-            recursive: false,
-            mapping: Some("uids=0-1-10;gids=0-1-10".into()),
-        });
+        assert_eq!(parse("idmap").idmap, Some(IdmapWord { recursive: false, mapping: None }));
+        assert_eq!(parse("ridmap").idmap, Some(IdmapWord { recursive: true, mapping: None }));
+        let mapped = Some(IdmapWord { recursive: false, mapping: Some("uids=0-1-10;gids=0-1-10".into()) });
         assert_eq!(parse("idmap=uids=0-1-10;gids=0-1-10").idmap, mapped);
     }
 
     #[test]
     fn remount_says_on_and_off() {
         assert_eq!(
-            parse("remount rw nolazytime sync")
-                .superblock_changes()
-                .collect::<Vec<_>>(),
+            parse("remount rw nolazytime sync").superblock_changes().collect::<Vec<_>>(),
             ["rw", "nolazytime", "sync"]
         );
         assert_eq!(parse("rsync").impossible.as_deref(), Some("rsync"));

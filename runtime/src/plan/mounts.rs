@@ -143,19 +143,11 @@ impl RootfsPlan {
         let linux = spec.linux.as_ref().unwrap_or(&none);
         let jail = jail(place);
         let label = Some(linux.mount_label.clone()).filter(|label| !label.is_empty());
-        let context = Context {
-            place,
-            label: label.as_deref(),
-        };
-        let mounts = spec
-            .mounts
-            .iter()
-            .enumerate()
-            .map(|(index, mount)| context.mount(index, mount));
+        let context = Context { place, label: label.as_deref() };
+        let mounts = spec.mounts.iter().enumerate().map(|(index, mount)| context.mount(index, mount));
         let mounts = mounts.collect::<Result<Vec<_>>>()?;
-        let dev_is_bind = mounts
-            .iter()
-            .any(|mount| mount.target == "dev" && matches!(mount.kind, Kind::Bind(_)));
+        let dev_is_bind =
+            mounts.iter().any(|mount| mount.target == "dev" && matches!(mount.kind, Kind::Bind(_)));
         let devices = device_nodes(&linux.devices)?;
         Ok(Self {
             path: place.rootfs.to_owned(),
@@ -190,9 +182,7 @@ fn root_propagation(linux: &Linux, place: &Place) -> Result<Option<Propagation>>
     let propagation = Propagation::from_word(word)
         .ok_or_else(|| refused(format!("rootfsPropagation={word} is not supported")))?;
     if place.pivot == Pivot::Avoid && propagation.peers == Peers::Private {
-        return Err(refused(
-            "rootfsPropagation of [r]private is not safe without pivot_root".into(),
-        ));
+        return Err(refused("rootfsPropagation of [r]private is not safe without pivot_root".into()));
     }
     Ok(Some(propagation))
 }
@@ -217,10 +207,7 @@ fn restricted(paths: &[String], field: &str, jail: Jail) -> Result<Vec<String>> 
     for (index, path) in paths.iter().enumerate() {
         let target = in_root(path);
         if target.is_empty() || path.contains('\0') {
-            return Err(Error::refused(
-                format!("/linux/{field}/{index}"),
-                format!("invalid path {path:?}"),
-            ));
+            return Err(Error::refused(format!("/linux/{field}/{index}"), format!("invalid path {path:?}")));
         }
         if !targets.contains(&target) {
             targets.push(target);
@@ -263,9 +250,7 @@ pub(crate) fn check_not_in_proc(target: &str, kind: &Kind) -> std::result::Resul
         return Ok(());
     }
     if target != "proc" {
-        return Err(format!(
-            "\"/{target}\" cannot be mounted because it is inside /proc"
-        ));
+        return Err(format!("\"/{target}\" cannot be mounted because it is inside /proc"));
     }
     match kind {
         Kind::New(file_system) if file_system.name == "proc" => Ok(()),
@@ -292,21 +277,15 @@ impl Context<'_> {
         check_strings(mount).map_err(|(field, reason)| refused(field, reason))?;
         check_options(&options, bind, &mount.kind).map_err(|reason| refused("options", reason))?;
         if self.place.rootless {
-            self.check_owners(&options)
-                .map_err(|reason| refused("options", reason))?;
+            self.check_owners(&options).map_err(|reason| refused("options", reason))?;
         }
         if !bind && mount.kind.is_empty() {
-            return Err(refused(
-                "type",
-                format!("invalid mount type for {:?}", mount.destination),
-            ));
+            return Err(refused("type", format!("invalid mount type for {:?}", mount.destination)));
         }
         let target = in_root(&mount.destination);
         if target.is_empty() {
-            let reason = format!(
-                "mountpoint {:?} is on the top of rootfs {:?}",
-                mount.destination, self.place.rootfs
-            );
+            let reason =
+                format!("mountpoint {:?} is on the top of rootfs {:?}", mount.destination, self.place.rootfs);
             return Err(refused("destination", reason));
         }
         let late_readonly = !bind && options.readonly() && (mount.kind == "tmpfs" || target == "dev");
@@ -327,16 +306,13 @@ impl Context<'_> {
     }
 
     fn kind(&self, index: usize, mount: &Mount, options: &Options, bind: bool) -> Result<Kind> {
-        let container = Container {
-            namespaces: self.place.namespaces,
-            ids: self.place.ids,
-        };
+        let container = Container { namespaces: self.place.namespaces, ids: self.place.ids };
         let idmap = idmap(index, mount, options.idmap.as_ref(), container)?;
         self.check_idmap(index, idmap.as_ref(), bind)?;
         Ok(match mount.kind.as_str() {
-            _ if options.remount => Kind::Remount {
-                superblock: (!bind).then(|| superblock_changes(options)),
-            },
+            _ if options.remount => {
+                Kind::Remount { superblock: (!bind).then(|| superblock_changes(options)) }
+            }
             _ if bind => Kind::Bind(Bind {
                 recursive: options.recursive_bind,
                 copy_symlink: options.copy_symlink,
@@ -360,18 +336,9 @@ impl Context<'_> {
     fn source(&self, mount: &Mount, bind: bool) -> String {
         if bind {
             // Joining an absolute path gives that path.
-            return self
-                .place
-                .bundle
-                .join(&mount.source)
-                .to_string_lossy()
-                .into_owned();
+            return self.place.bundle.join(&mount.source).to_string_lossy().into_owned();
         }
-        if mount.source.is_empty() {
-            mount.kind.clone()
-        } else {
-            mount.source.clone()
-        }
+        if mount.source.is_empty() { mount.kind.clone() } else { mount.source.clone() }
     }
 
     fn file_system(&self, name: &str, options: &Options) -> FileSystem {
@@ -414,15 +381,8 @@ impl Context<'_> {
 }
 
 fn check_strings(mount: &Mount) -> std::result::Result<(), (&'static str, String)> {
-    let fields = [
-        ("source", &mount.source),
-        ("destination", &mount.destination),
-        ("type", &mount.kind),
-    ];
-    for (field, text) in fields
-        .into_iter()
-        .chain(mount.options.iter().map(|option| ("options", option)))
-    {
+    let fields = [("source", &mount.source), ("destination", &mount.destination), ("type", &mount.kind)];
+    for (field, text) in fields.into_iter().chain(mount.options.iter().map(|option| ("options", option))) {
         if text.contains('\0') {
             return Err((field, "mount field contains null byte".into()));
         }
@@ -464,25 +424,13 @@ fn flags(options: &Options, bind: bool, late_readonly: bool) -> Option<Flags> {
     if bind && !options.names_flags() {
         return None;
     }
-    let keep = if late_readonly {
-        !Attributes::READONLY.set
-    } else {
-        !0
-    };
-    let without_late = |Attributes { set, clear }| Attributes {
-        set: set & keep,
-        clear,
-    };
-    Some(Flags {
-        exact: without_late(options.exact()),
-        lenient: without_late(options.lenient()),
-    })
+    let keep = if late_readonly { !Attributes::READONLY.set } else { !0 };
+    let without_late = |Attributes { set, clear }| Attributes { set: set & keep, clear };
+    Some(Flags { exact: without_late(options.exact()), lenient: without_late(options.lenient()) })
 }
 
 fn superblock_changes(options: &Options) -> Vec<FsOption> {
-    let words = options
-        .superblock_changes()
-        .map(|word| FsOption::Flag(word.into()));
+    let words = options.superblock_changes().map(|word| FsOption::Flag(word.into()));
     options.data.iter().cloned().chain(words).collect()
 }
 

@@ -7,17 +7,7 @@ fn plan_at(json: &str, pivot: Pivot, rootless: bool) -> Result<RootfsPlan> {
     let namespaces = Namespaces::plan(&linux)?;
     let ids = Ids::plan(&linux, &namespaces)?;
     let (bundle, rootfs) = (Path::new("/bundle"), Path::new("/bundle/rootfs"));
-    RootfsPlan::new(
-        &spec,
-        &Place {
-            bundle,
-            rootfs,
-            pivot,
-            rootless,
-            namespaces: &namespaces,
-            ids: &ids,
-        },
-    )
+    RootfsPlan::new(&spec, &Place { bundle, rootfs, pivot, rootless, namespaces: &namespaces, ids: &ids })
 }
 
 fn plan(json: &str) -> Result<RootfsPlan> {
@@ -25,10 +15,7 @@ fn plan(json: &str) -> Result<RootfsPlan> {
 }
 
 fn one(mount: &str) -> MountPlan {
-    plan(&format!(r#"{{"mounts":[{mount}]}}"#))
-        .unwrap()
-        .mounts
-        .remove(0)
+    plan(&format!(r#"{{"mounts":[{mount}]}}"#)).unwrap().mounts.remove(0)
 }
 
 const MOUNT_NAMESPACE: &str = r#""namespaces":[{"type":"mount"}]"#;
@@ -61,11 +48,7 @@ fn refusals_name_the_field_and_use_runcs_words() {
             "destination",
             r#""/proc" cannot be mounted because it is not of type proc"#,
         ),
-        (
-            r#""source":"t","destination":"/a""#,
-            "type",
-            r#"invalid mount type for "/a""#,
-        ),
+        (r#""source":"t","destination":"/a""#, "type", r#"invalid mount type for "/a""#),
         (
             r#""source":"a\u0000b","destination":"/a","type":"tmpfs""#,
             "source",
@@ -97,10 +80,8 @@ fn refusals_name_the_field_and_use_runcs_words() {
             r#"mount option "rsync" cannot be applied recursively: it belongs to a whole file system"#,
         ),
     ] {
-        let error = plan(&format!(
-            r#"{{"mounts":[{{"destination":"/x","type":"tmpfs"}},{{{mount}}}]}}"#
-        ))
-        .unwrap_err();
+        let error = plan(&format!(r#"{{"mounts":[{{"destination":"/x","type":"tmpfs"}},{{{mount}}}]}}"#))
+            .unwrap_err();
         assert_eq!(
             (error.field(), error.line().as_str()),
             (Some(format!("/mounts/1/{field}").as_str()), text)
@@ -113,11 +94,7 @@ fn id_mapped_mounts_need_a_bind_both_maps_and_privileges() {
     let maps = r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}],"gidMappings":[{"containerID":0,"hostID":1,"size":1}]"#;
     let uids = r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#;
     for (mount, rootless, text) in [
-        (
-            format!(r#""type":"tmpfs",{maps}"#),
-            false,
-            "id-mapped mounts are only supported for bind-mounts",
-        ),
+        (format!(r#""type":"tmpfs",{maps}"#), false, "id-mapped mounts are only supported for bind-mounts"),
         (
             format!(r#""options":["bind"],{maps}"#),
             true,
@@ -137,15 +114,8 @@ fn id_mapped_mounts_need_a_bind_both_maps_and_privileges() {
         let json = format!(r#"{{"mounts":[{{"destination":"/a","source":"/b",{mount}}}]}}"#);
         assert_eq!(plan_at(&json, Pivot::Use, rootless).unwrap_err().line(), text);
     }
-    let mount = one(&format!(
-        r#"{{"destination":"/a","source":"/b","options":["rbind","ridmap"],{maps}}}"#
-    ));
-    let Kind::Bind(Bind {
-        idmap: Some(idmap),
-        recursive: true,
-        ..
-    }) = mount.kind
-    else {
+    let mount = one(&format!(r#"{{"destination":"/a","source":"/b","options":["rbind","ridmap"],{maps}}}"#));
+    let Kind::Bind(Bind { idmap: Some(idmap), recursive: true, .. }) = mount.kind else {
         panic!("{mount:?}")
     };
     assert!(idmap.recursive);
@@ -161,10 +131,7 @@ fn rootless_file_systems_belong_to_mapped_ids() {
         )
     };
     let error = plan_at(&json(5), Pivot::Use, true).unwrap_err().line();
-    assert!(
-        error.starts_with("cannot specify gid=5 mount option for rootless container"),
-        "{error}"
-    );
+    assert!(error.starts_with("cannot specify gid=5 mount option for rootless container"), "{error}");
     assert!(plan_at(&json(0), Pivot::Use, true).is_ok());
     assert!(plan_at(&json(5), Pivot::Use, false).is_ok());
 }
@@ -172,10 +139,7 @@ fn rootless_file_systems_belong_to_mapped_ids() {
 #[test]
 fn sources_and_targets() {
     let mount = one(r#"{"source":"data","destination":"/a/./b/../c/","options":["bind"]}"#);
-    assert_eq!(
-        (mount.source.as_str(), mount.target.as_str()),
-        ("/bundle/data", "a/c")
-    );
+    assert_eq!((mount.source.as_str(), mount.target.as_str()), ("/bundle/data", "a/c"));
     let mount = one(r#"{"source":"/data","destination":"/a","type":"bind"}"#);
     assert!(matches!(mount.kind, Kind::Bind(_)) && mount.flags.is_none());
     let mount = one(r#"{"destination":"../../a","type":"tmpfs"}"#);
@@ -183,18 +147,9 @@ fn sources_and_targets() {
     for (mount, on) in [
         (r#"{"destination":"/proc","type":"proc"}"#, On::OrdinaryDirectory),
         (r#"{"destination":"/sys","type":"sysfs"}"#, On::OrdinaryDirectory),
-        (
-            r#"{"destination":"/sys","source":"/sys","type":"sysfs","options":["rbind"]}"#,
-            On::Anything,
-        ),
-        (
-            r#"{"destination":"/a","source":"/b","options":["bind","dest-nofollow"]}"#,
-            On::NotFollowed,
-        ),
-        (
-            r#"{"destination":"/proc/uptime","source":"/b","options":["bind"]}"#,
-            On::Anything,
-        ),
+        (r#"{"destination":"/sys","source":"/sys","type":"sysfs","options":["rbind"]}"#, On::Anything),
+        (r#"{"destination":"/a","source":"/b","options":["bind","dest-nofollow"]}"#, On::NotFollowed),
+        (r#"{"destination":"/proc/uptime","source":"/b","options":["bind"]}"#, On::Anything),
     ] {
         assert_eq!(one(mount).on, on, "{mount}");
     }
@@ -203,26 +158,15 @@ fn sources_and_targets() {
 #[test]
 fn read_only_waits_where_something_is_still_made() {
     for (mount, late) in [
-        (
-            r#"{"destination":"/dev","type":"devtmpfs","options":["ro"]}"#,
-            true,
-        ),
+        (r#"{"destination":"/dev","type":"devtmpfs","options":["ro"]}"#, true),
         (r#"{"destination":"/run","type":"tmpfs","options":["ro"]}"#, true),
-        (
-            r#"{"destination":"/run","type":"tmpfs","options":["ro","rw"]}"#,
-            false,
-        ),
+        (r#"{"destination":"/run","type":"tmpfs","options":["ro","rw"]}"#, false),
         (r#"{"destination":"/sys","type":"sysfs","options":["ro"]}"#, false),
-        (
-            r#"{"destination":"/dev","source":"/dev","options":["rbind","ro"]}"#,
-            false,
-        ),
+        (r#"{"destination":"/dev","source":"/dev","options":["rbind","ro"]}"#, false),
     ] {
         let mount = one(mount);
         assert_eq!(mount.late_readonly, late, "{mount:?}");
-        let readonly = mount
-            .flags
-            .is_some_and(|flags| flags.exact.set & Attributes::READONLY.set != 0);
+        let readonly = mount.flags.is_some_and(|flags| flags.exact.set & Attributes::READONLY.set != 0);
         assert!(!(late && readonly));
     }
 }
@@ -230,14 +174,8 @@ fn read_only_waits_where_something_is_still_made() {
 #[test]
 fn devices_are_left_to_a_bound_dev() {
     let dev = |mount: &str| plan(&format!(r#"{{"mounts":[{mount}]}}"#)).unwrap().dev;
-    assert_eq!(
-        dev(r#"{"destination":"/dev/","source":"/dev","options":["rbind"]}"#),
-        None
-    );
-    assert_eq!(
-        dev(r#"{"destination":"/dev","type":"tmpfs"}"#).map(|nodes| nodes.len()),
-        Some(6)
-    );
+    assert_eq!(dev(r#"{"destination":"/dev/","source":"/dev","options":["rbind"]}"#), None);
+    assert_eq!(dev(r#"{"destination":"/dev","type":"tmpfs"}"#).map(|nodes| nodes.len()), Some(6));
 }
 
 #[test]
@@ -270,10 +208,7 @@ fn restricted_paths_are_cleaned_and_need_a_mount_namespace() {
     assert_eq!(planned.readonly_paths, ["proc/sys"]);
     for field in ["maskedPaths", "readonlyPaths"] {
         let error = plan(&format!(r#"{{"linux":{{"{field}":["/a"]}}}}"#)).unwrap_err();
-        assert_eq!(
-            error.line(),
-            "unable to restrict sys entries without a private MNT namespace"
-        );
+        assert_eq!(error.line(), "unable to restrict sys entries without a private MNT namespace");
         let error = plan(&format!(r#"{{"linux":{{{MOUNT_NAMESPACE},"{field}":["/"]}}}}"#)).unwrap_err();
         assert_eq!(error.field(), Some(format!("/linux/{field}/0").as_str()));
     }
@@ -285,23 +220,14 @@ fn jail_and_propagation() {
     let json = |word: &str| format!(r#"{{"linux":{{{MOUNT_NAMESPACE},"rootfsPropagation":"{word}"}}}}"#);
     assert_eq!(plan(&json("")).unwrap().jail, Jail::PivotRoot);
     assert_eq!(plan(&json("")).unwrap().propagation, None);
-    let rshared = Propagation {
-        peers: Peers::Shared,
-        recursive: true,
-    };
+    let rshared = Propagation { peers: Peers::Shared, recursive: true };
     assert_eq!(plan(&json("rshared")).unwrap().propagation, Some(rshared));
-    assert_eq!(
-        plan(&json("bind")).unwrap_err().line(),
-        "rootfsPropagation=bind is not supported"
-    );
+    assert_eq!(plan(&json("bind")).unwrap_err().line(), "rootfsPropagation=bind is not supported");
     let moved = |word| plan_at(&json(word), Pivot::Avoid, false);
     assert_eq!(moved("rslave").unwrap().jail, Jail::MoveMount);
     let text = "rootfsPropagation of [r]private is not safe without pivot_root";
     assert_eq!(moved("private").unwrap_err().line(), text);
-    assert_eq!(
-        moved("rprivate").unwrap_err().field(),
-        Some("/linux/rootfsPropagation")
-    );
+    assert_eq!(moved("rprivate").unwrap_err().field(), Some("/linux/rootfsPropagation"));
 }
 
 #[test]
@@ -317,18 +243,14 @@ fn relative_destinations_are_warned_about() {
 
 #[test]
 fn remount_changes_the_superblock_unless_it_is_a_bind() {
-    let superblock = |options: &str| match one(&format!(
-        r#"{{"destination":"/a","type":"tmpfs","options":[{options}]}}"#
-    ))
-    .kind
-    {
-        Kind::Remount { superblock } => superblock,
-        kind => panic!("{kind:?}"),
-    };
+    let superblock =
+        |options: &str| match one(&format!(r#"{{"destination":"/a","type":"tmpfs","options":[{options}]}}"#))
+            .kind
+        {
+            Kind::Remount { superblock } => superblock,
+            kind => panic!("{kind:?}"),
+        };
     let flag = |word: &str| FsOption::Flag(word.into());
-    assert_eq!(
-        superblock(r#""remount","ro","sync""#),
-        Some(vec![flag("ro"), flag("sync")])
-    );
+    assert_eq!(superblock(r#""remount","ro","sync""#), Some(vec![flag("ro"), flag("sync")]));
     assert_eq!(superblock(r#""remount","bind","ro""#), None);
 }

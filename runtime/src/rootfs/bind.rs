@@ -21,10 +21,7 @@ pub(super) fn bind(root: &RootDir, mount: &MountPlan, bind: &Bind, sources: &mut
     let source = take_source(mount, bind, sources)?;
     let target = find_target(root, mount, || kind_of(&source))?;
     if target.path == "proc" && magic_of(&source)? != libc::PROC_SUPER_MAGIC {
-        return Err(Error::refused(
-            format!("/mounts/{}/source", mount.index),
-            not_of_type_proc(),
-        ));
+        return Err(Error::refused(format!("/mounts/{}/source", mount.index), not_of_type_proc()));
     }
     set_flags(&source, mount)?;
     put_in_place(&source, &target.fd, mount)?;
@@ -38,11 +35,7 @@ fn is_symlink(path: &str) -> sys::Result<bool> {
 /// What a missing mount point has to be.
 fn kind_of(source: &OwnedFd) -> sys::Result<Missing> {
     let kind = FileType::from_raw_mode(stat_fd(source)?.st_mode);
-    Ok(if kind == FileType::Directory {
-        Missing::Directory
-    } else {
-        Missing::File
-    })
+    Ok(if kind == FileType::Directory { Missing::Directory } else { Missing::File })
 }
 
 /// A copy of the source, made here if possible: in a user namespace only such a copy keeps the flags that the host

@@ -41,10 +41,7 @@ fn mount_unified(
 ) -> Result<Mounted> {
     let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
-    let fs = FileSystem {
-        name: "cgroup2".into(),
-        ..fs.clone()
-    };
+    let fs = FileSystem { name: "cgroup2".into(), ..fs.clone() };
     let made = match make_file_system(&fs, &mount.source, attributes, None) {
         // In a user namespace the kernel wants the cgroup namespace to be its own too.
         Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => {
@@ -68,15 +65,9 @@ fn mount_unified(
 
 fn unified_source(view: &CgroupView<'_>) -> PathBuf {
     let own = view.paths.get("").filter(|_| view.namespace);
-    let whole = || {
-        view.hierarchies
-            .iter()
-            .find(|hierarchy| is_unified(hierarchy))
-            .map(|it| it.mount_point.clone())
-    };
-    own.cloned()
-        .or_else(whole)
-        .unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"))
+    let whole =
+        || view.hierarchies.iter().find(|hierarchy| is_unified(hierarchy)).map(|it| it.mount_point.clone());
+    own.cloned().or_else(whole).unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"))
 }
 
 fn is_unified(hierarchy: &Hierarchy) -> bool {
@@ -84,10 +75,9 @@ fn is_unified(hierarchy: &Hierarchy) -> bool {
 }
 
 fn clone_directory(path: &Path) -> sys::Result<OwnedFd> {
-    let text = path.to_str().ok_or_else(|| sys::Error {
-        call: format!("open_tree({path:?})"),
-        errno: Errno::ILSEQ,
-    })?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| sys::Error { call: format!("open_tree({path:?})"), errno: Errno::ILSEQ })?;
     clone_tree(CWD, text, Depth::Tree)
 }
 
@@ -103,9 +93,7 @@ fn mount_legacy(
     let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let top = make_file_system(&top_file_system(plan.label.as_deref()), "tmpfs", SAFE, None)?;
     put_in_place(&top, &target.fd, mount)?;
-    let readonly = mount
-        .flags
-        .map_or(0, |flags| flags.exact.set & libc::MOUNT_ATTR_RDONLY);
+    let readonly = mount.flags.map_or(0, |flags| flags.exact.set & libc::MOUNT_ATTR_RDONLY);
     for hierarchy in view.hierarchies.iter() {
         let Some(name) = hierarchy.mount_point.file_name().and_then(|name| name.to_str()) else {
             continue;
@@ -116,14 +104,7 @@ fn mount_legacy(
         propagation::apply(made.as_fd(), &mount.propagation)?;
         link_controllers(&top, hierarchy, name)?;
     }
-    change_attributes(
-        &top,
-        Depth::One,
-        Attributes {
-            set: readonly,
-            clear: 0,
-        },
-    )?;
+    change_attributes(&top, Depth::One, Attributes { set: readonly, clear: 0 })?;
     Ok(Mounted::At(top))
 }
 
@@ -131,13 +112,7 @@ fn top_file_system(label: Option<&str>) -> FileSystem {
     let pair = |key: &str, value: &str| FsOption::Pair(key.into(), value.into());
     let context = label.map(|label| pair("context", label));
     let options = [pair("mode", "755")].into_iter().chain(context).collect();
-    FileSystem {
-        name: "tmpfs".into(),
-        options,
-        inherits_mode: false,
-        copy_up: false,
-        label_root: None,
-    }
+    FileSystem { name: "tmpfs".into(), options, inherits_mode: false, copy_up: false, label_root: None }
 }
 
 fn open_hierarchy(
@@ -157,42 +132,23 @@ fn open_hierarchy(
 
 /// The hierarchy that exists with these controllers, or this name, is the one that is mounted.
 fn namespaced(hierarchy: &Hierarchy) -> (FileSystem, String) {
-    let options = hierarchy
-        .controllers
-        .iter()
-        .filter(|controller| !controller.is_empty());
+    let options = hierarchy.controllers.iter().filter(|controller| !controller.is_empty());
     let option = |controller: &String| match controller.split_once('=') {
         Some((key, value)) => FsOption::Pair(key.into(), value.into()),
         None => FsOption::Flag(controller.clone()),
     };
-    let name = if is_unified(hierarchy) {
-        "cgroup2"
-    } else {
-        "cgroup"
-    };
+    let name = if is_unified(hierarchy) { "cgroup2" } else { "cgroup" };
     let options = options.map(option).collect();
-    let fs = FileSystem {
-        name: name.into(),
-        options,
-        inherits_mode: false,
-        copy_up: false,
-        label_root: None,
-    };
+    let fs =
+        FileSystem { name: name.into(), options, inherits_mode: false, copy_up: false, label_root: None };
     // Named hierarchies have their name as source, so that `findmnt` shows it.
-    let source = hierarchy
-        .controllers
-        .iter()
-        .find_map(|controller| controller.strip_prefix("name="));
+    let source = hierarchy.controllers.iter().find_map(|controller| controller.strip_prefix("name="));
     (fs, source.unwrap_or("cgroup").to_owned())
 }
 
 /// The container's cgroup; where it has none in this hierarchy, the one its maker is in.
 fn own_directory(hierarchy: &Hierarchy, view: &CgroupView<'_>) -> Result<PathBuf> {
-    if let Some(known) = hierarchy
-        .controllers
-        .iter()
-        .find_map(|controller| view.paths.get(controller))
-    {
+    if let Some(known) = hierarchy.controllers.iter().find_map(|controller| view.paths.get(controller)) {
         return Ok(known.clone());
     }
     let own = view.hierarchies.own(hierarchy)?;
@@ -200,11 +156,7 @@ fn own_directory(hierarchy: &Hierarchy, view: &CgroupView<'_>) -> Result<PathBuf
 }
 
 fn link_controllers(top: &OwnedFd, hierarchy: &Hierarchy, name: &str) -> sys::Result<()> {
-    for controller in hierarchy
-        .controllers
-        .iter()
-        .filter(|controller| controller.as_str() != name)
-    {
+    for controller in hierarchy.controllers.iter().filter(|controller| controller.as_str() != name) {
         if hierarchy.controllers.len() < 2 || controller.contains('=') {
             continue;
         }

@@ -22,19 +22,13 @@ pub(super) fn fill_dev(
     in_user_namespace: bool,
     sources: &mut Sources,
 ) -> Result<()> {
-    let dev = root
-        .find("dev", Missing::Directory, Last::Follow)
-        .during(|| "configuring container /dev".into())?
-        .fd;
+    let dev =
+        root.find("dev", Missing::Directory, Last::Follow).during(|| "configuring container /dev".into())?.fd;
     // Without mknod(2) a node is the host's, bound.
     let mut bind = in_user_namespace;
     for node in nodes {
-        place_node(root, &dev, node, &mut bind, sources).during(|| {
-            format!(
-                "configuring container /dev: error creating device nodes: /{}",
-                node.path
-            )
-        })?;
+        place_node(root, &dev, node, &mut bind, sources)
+            .during(|| format!("configuring container /dev: error creating device nodes: /{}", node.path))?;
     }
     link_ptmx(&dev).during(|| "configuring container /dev: error setting up ptmx".into())?;
     link_standard(&dev).during(|| "configuring container /dev: error setting up /dev symlinks".into())
@@ -50,9 +44,7 @@ fn place_node(
     let direct = node.path.strip_prefix("dev/").filter(|name| !name.contains('/'));
     let (parent, name) = match direct {
         Some(name) => (None, name),
-        None => root
-            .parent(&node.path)
-            .map(|(parent, name)| (Some(parent), name))?,
+        None => root.parent(&node.path).map(|(parent, name)| (Some(parent), name))?,
     };
     let directory = parent.as_ref().map_or(dev.as_fd(), AsFd::as_fd);
     if !*bind {
@@ -90,18 +82,11 @@ fn make_node(directory: BorrowedFd<'_>, name: &str, node: &DeviceNode) -> sys::R
 /// Before the owner changes: it must be what was made, and nothing put in its place.
 fn verify(fd: &OwnedFd, node: &DeviceNode) -> sys::Result<()> {
     let stat = stat_fd(fd)?;
-    let number = if node.kind == NodeKind::Fifo {
-        0
-    } else {
-        rustix::fs::makedev(node.major, node.minor)
-    };
+    let number = if node.kind == NodeKind::Fifo { 0 } else { rustix::fs::makedev(node.major, node.minor) };
     if FileType::from_raw_mode(stat.st_mode) == kind(node) && stat.st_rdev == number {
         return Ok(());
     }
-    Err(sys::Error {
-        call: format!("/{} was replaced while it was made", node.path),
-        errno: Errno::INVAL,
-    })
+    Err(sys::Error { call: format!("/{} was replaced while it was made", node.path), errno: Errno::INVAL })
 }
 
 fn bind_node(
@@ -164,11 +149,7 @@ pub(crate) fn reopen_null(root: &Root, plan: &RootfsPlan) -> Result<()> {
     if plan.dev.is_none() {
         return Ok(());
     }
-    let streams = [
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        rustix::stdio::stderr(),
-    ];
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let mut null = None;
     for (number, stream) in streams.into_iter().enumerate() {
         if !is_null(stream)? {
@@ -178,11 +159,7 @@ pub(crate) fn reopen_null(root: &Root, plan: &RootfsPlan) -> Result<()> {
             Some(fd) => fd,
             None => open_null(root.dir()).during(|| "error reopening /dev/null inside container".into())?,
         };
-        let set = [
-            rustix::stdio::dup2_stdin,
-            rustix::stdio::dup2_stdout,
-            rustix::stdio::dup2_stderr,
-        ];
+        let set = [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr];
         sys::Named::named(set[number](&fd), || format!("dup2({number})"))?;
         null = Some(fd);
     }
@@ -199,8 +176,5 @@ pub(super) fn open_null(root: &RootDir) -> sys::Result<OwnedFd> {
             return Ok(null);
         }
     }
-    Err(sys::Error {
-        call: "container's /dev/null is invalid".into(),
-        errno: Errno::INVAL,
-    })
+    Err(sys::Error { call: "container's /dev/null is invalid".into(), errno: Errno::INVAL })
 }

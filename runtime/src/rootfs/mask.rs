@@ -26,10 +26,7 @@ struct Cover {
 
 impl Cover {
     fn new(first: OwnedFd) -> Self {
-        Self {
-            ready: Some(first),
-            placed: None,
-        }
+        Self { ready: Some(first), placed: None }
     }
 
     /// Puts one in place. One that found no place is used for the next path.
@@ -38,10 +35,7 @@ impl Cover {
             (Some(ready), _) => ready,
             (None, Some(placed)) => clone_tree_at(placed, Depth::One)?,
             (None, None) => {
-                return Err(sys::Error {
-                    call: "cover".into(),
-                    errno: Errno::BADF,
-                });
+                return Err(sys::Error { call: "cover".into(), errno: Errno::BADF });
             }
         };
         match attach_at(&next, root, path) {
@@ -74,11 +68,7 @@ impl Mask {
             };
             return Err(error).during(|| "can't mask paths".into());
         }
-        Ok(Self {
-            null: Cover::new(null),
-            empty: None,
-            label,
-        })
+        Ok(Self { null: Cover::new(null), empty: None, label })
     }
 
     /// Covers a path inside the root; one that does not exist needs no cover.
@@ -123,13 +113,6 @@ pub(super) fn make_readonly(root: BorrowedFd<'_>, path: &str) -> sys::Result<()>
         Err(error) if error.errno == Errno::NOENT => return Ok(()),
         result => result?,
     };
-    change_mount(
-        &copy,
-        Depth::One,
-        &MountChange {
-            set: libc::MOUNT_ATTR_RDONLY,
-            ..MountChange::default()
-        },
-    )?;
+    change_mount(&copy, Depth::One, &MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() })?;
     unless_missing(attach_at(&copy, root, path))
 }

@@ -93,28 +93,16 @@ fn build_with_no_umask(
     around: &mut Surroundings<'_>,
 ) -> Result<Root> {
     let dir = propagation::prepare_root(plan).during(|| "error preparing rootfs".into())?;
-    let mask = if plan.masked.is_empty() {
-        None
-    } else {
-        Some(Mask::take_null(plan.label.clone())?)
-    };
-    let mut root = Root {
-        dir,
-        late_readonly: Vec::new(),
-        mask,
-    };
+    let mask = if plan.masked.is_empty() { None } else { Some(Mask::take_null(plan.label.clone())?) };
+    let mut root = Root { dir, late_readonly: Vec::new(), mask };
     let mut in_cgroup = false;
     for mount in &plan.mounts {
         if !in_cgroup && shows_cgroups(mount) {
             (around.enter_cgroup)()?;
             in_cgroup = true;
         }
-        let mounted = mount_one(plan, &root, mount, &mut sources, around).during(|| {
-            format!(
-                "error mounting {:?} to rootfs at {:?}",
-                mount.source, mount.destination
-            )
-        })?;
+        let mounted = mount_one(plan, &root, mount, &mut sources, around)
+            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?;
         if let (true, Mounted::At(fd)) = (mount.late_readonly, mounted) {
             root.late_readonly.push((mount.index, fd));
         }
@@ -159,17 +147,10 @@ pub(crate) fn enter_root(root: &Root, plan: &RootfsPlan) -> Result<()> {
 /// Propagation of `/`, and what had to stay writable until now.
 pub(crate) fn finalize(root: &Root, plan: &RootfsPlan) -> Result<()> {
     propagation::set_final(root.fd(), plan).during(|| "unable to apply root propagation flags".into())?;
-    let readonly = MountChange {
-        set: libc::MOUNT_ATTR_RDONLY,
-        ..MountChange::default()
-    };
+    let readonly = MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() };
     for (index, mount) in &root.late_readonly {
-        change_mount(mount, Depth::One, &readonly).during(|| {
-            format!(
-                "error remounting {:?} as readonly",
-                plan.mounts[*index].destination
-            )
-        })?;
+        change_mount(mount, Depth::One, &readonly)
+            .during(|| format!("error remounting {:?} as readonly", plan.mounts[*index].destination))?;
     }
     if plan.readonly {
         change_mount(root.fd(), Depth::One, &readonly)
@@ -186,8 +167,7 @@ pub(crate) fn restrict(root: &mut Root, plan: &RootfsPlan) -> Result<()> {
     }
     if let Some(mask) = &mut root.mask {
         for path in &plan.masked {
-            mask.cover(root.dir.fd(), path)
-                .during(|| format!("can't mask path {:?}", format!("/{path}")))?;
+            mask.cover(root.dir.fd(), path).during(|| format!("can't mask path {:?}", format!("/{path}")))?;
         }
     }
     Ok(())

@@ -35,11 +35,8 @@ pub(super) fn mount_new(
 ) -> Result<Mounted> {
     let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
-    let mode = if fs.inherits_mode && !target.made {
-        Some(stat_fd(&target.fd)?.st_mode & 0o7777)
-    } else {
-        None
-    };
+    let mode =
+        if fs.inherits_mode && !target.made { Some(stat_fd(&target.fd)?.st_mode & 0o7777) } else { None };
     let made = match make_file_system(fs, &mount.source, attributes, mode) {
         Err(error) if fs.name == "sysfs" && error.errno == Errno::PERM && plan.user_namespace => {
             return host_sys(plan, mount, &target.fd, attributes).map_err(|_| error.into());
@@ -50,11 +47,7 @@ pub(super) fn mount_new(
         tmpfs_copyup::copy_tree(&target.fd, &made)?;
     }
     if let Some(label) = &fs.label_root {
-        set_attribute(
-            open_at(&made, ".", OFlags::RDONLY)?,
-            b"security.selinux",
-            label.as_bytes(),
-        )?;
+        set_attribute(open_at(&made, ".", OFlags::RDONLY)?, b"security.selinux", label.as_bytes())?;
     }
     put_in_place(&made, &target.fd, mount)?;
     Ok(Mounted::At(made))
@@ -64,23 +57,12 @@ pub(super) fn mount_new(
 /// host's, read-only as it was asked for, and without the host's cgroups (CVE-2023-25809).
 fn host_sys(plan: &RootfsPlan, mount: &MountPlan, target: &OwnedFd, attributes: u64) -> Result<Mounted> {
     if attributes & libc::MOUNT_ATTR_RDONLY == 0 {
-        return Err(sys::Error {
-            call: "open_tree(\"/sys\")".into(),
-            errno: Errno::PERM,
-        }
-        .into());
+        return Err(sys::Error { call: "open_tree(\"/sys\")".into(), errno: Errno::PERM }.into());
     }
     let made = clone_tree(CWD, "/sys", Depth::Tree)?;
     // The access time is the host's to choose.
     let set = attributes & (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC);
-    change_attributes(
-        &made,
-        Depth::Tree,
-        Attributes {
-            set: set | libc::MOUNT_ATTR_RDONLY,
-            clear: 0,
-        },
-    )?;
+    change_attributes(&made, Depth::Tree, Attributes { set: set | libc::MOUNT_ATTR_RDONLY, clear: 0 })?;
     put_in_place(&made, target, mount)?;
     if plan.mounts.iter().all(|other| other.target != "sys/fs/cgroup") {
         attach_at(mask::empty_directory(plan.label.as_deref())?, &made, "fs/cgroup")?;
@@ -123,9 +105,7 @@ pub(super) fn find_target(
     missing: impl FnOnce() -> sys::Result<Missing>,
 ) -> Result<Found> {
     if mount.on == On::OrdinaryDirectory {
-        return root
-            .ordinary_directory(&mount.target)
-            .map_err(|error| not_ordinary(mount, error));
+        return root.ordinary_directory(&mount.target).map_err(|error| not_ordinary(mount, error));
     }
     let found = match mount.on {
         On::NotFollowed => root.find(&mount.target, Missing::Fail, Last::Keep)?,
@@ -141,10 +121,7 @@ pub(super) fn find_target(
 fn check_really(path: &str, mount: &MountPlan) -> Result<()> {
     let refused = |reason: String| Error::refused(format!("/mounts/{}/destination", mount.index), reason);
     if path.is_empty() {
-        return Err(refused(format!(
-            "mountpoint {:?} is on the top of rootfs",
-            mount.destination
-        )));
+        return Err(refused(format!("mountpoint {:?} is on the top of rootfs", mount.destination)));
     }
     check_not_in_proc(path, &mount.kind).map_err(refused)
 }
@@ -171,15 +148,7 @@ pub(super) fn change_attributes(mount: &OwnedFd, depth: Depth, attributes: Attri
         return Ok(());
     }
     let Attributes { set, clear } = attributes;
-    change_mount(
-        mount,
-        depth,
-        &MountChange {
-            set,
-            clear,
-            ..MountChange::default()
-        },
-    )
+    change_mount(mount, depth, &MountChange { set, clear, ..MountChange::default() })
 }
 
 /// EINVAL stands for many things; a directory on a file or the reverse has a word of its own, which engines know.
@@ -187,10 +156,7 @@ fn name_mismatch(made: &OwnedFd, target: &OwnedFd, error: sys::Error) -> sys::Er
     let is_directory =
         |fd| stat_fd(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
     if error.errno == Errno::INVAL && is_directory(made) != is_directory(target) {
-        return sys::Error {
-            errno: Errno::NOTDIR,
-            ..error
-        };
+        return sys::Error { errno: Errno::NOTDIR, ..error };
     }
     error
 }

@@ -45,10 +45,7 @@ fn cut_off(propagation: Option<Propagation>) -> bool {
 }
 
 fn slave() -> MountChange<'static> {
-    MountChange {
-        propagation: libc::MS_SLAVE,
-        ..MountChange::default()
-    }
+    MountChange { propagation: libc::MS_SLAVE, ..MountChange::default() }
 }
 
 /// With the old root still in the mount namespace, a whole proc or sysfs of the host in it would let the container
@@ -92,9 +89,7 @@ fn whole_views(table: &str) -> impl Iterator<Item = String> + '_ {
 fn unescape(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
-        .fold(text.to_owned(), |text, (code, character)| {
-            text.replace(code, character)
-        })
+        .fold(text.to_owned(), |text, (code, character)| text.replace(code, character))
 }
 
 #[cfg(test)]

@@ -15,10 +15,7 @@ use crate::sys::{self, Errno};
 use super::RootDir;
 
 /// Of `/` where the configuration does not say: mounts of the host still go, those made here do not come back.
-const DEFAULT: Propagation = Propagation {
-    peers: Peers::Slave,
-    recursive: true,
-};
+const DEFAULT: Propagation = Propagation { peers: Peers::Slave, recursive: true };
 
 /// Cuts the host off as far as the plan wants it, and makes the root filesystem a mount of its own.
 pub(super) fn prepare_root(plan: &RootfsPlan) -> Result<RootDir> {
@@ -46,9 +43,7 @@ fn may_be_shared(propagation: Propagation) -> bool {
 
 fn parent_peers(plan: &RootfsPlan) -> Peers {
     match plan.propagation {
-        Some(Propagation {
-            peers: Peers::Slave, ..
-        }) => Peers::Slave,
+        Some(Propagation { peers: Peers::Slave, .. }) => Peers::Slave,
         _ => Peers::Private,
     }
 }
@@ -65,10 +60,7 @@ fn change_parent(rootfs: &Path, change: &MountChange<'_>) -> Result<()> {
 }
 
 fn path_text(path: &Path) -> sys::Result<&str> {
-    path.to_str().ok_or_else(|| sys::Error {
-        call: format!("open({})", path.display()),
-        errno: Errno::ILSEQ,
-    })
+    path.to_str().ok_or_else(|| sys::Error { call: format!("open({})", path.display()), errno: Errno::ILSEQ })
 }
 
 /// What could not be said while the old root was there, or would have reached the host.
@@ -93,11 +85,7 @@ pub(super) fn apply(mount: BorrowedFd<'_>, words: &[Propagation]) -> sys::Result
 }
 
 pub(super) fn change_of(propagation: Propagation) -> (Depth, MountChange<'static>) {
-    let depth = if propagation.recursive {
-        Depth::Tree
-    } else {
-        Depth::One
-    };
+    let depth = if propagation.recursive { Depth::Tree } else { Depth::One };
     (depth, change(propagation.peers))
 }
 
@@ -108,8 +96,5 @@ fn change(peers: Peers) -> MountChange<'static> {
         Peers::Slave => libc::MS_SLAVE,
         Peers::Unbindable => libc::MS_UNBINDABLE,
     };
-    MountChange {
-        propagation,
-        ..MountChange::default()
-    }
+    MountChange { propagation, ..MountChange::default() }
 }

@@ -55,10 +55,7 @@ const MAX_MADE: usize = 4096;
 
 impl RootDir {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self {
-            fd,
-            openat2_refused: Cell::new(false),
-        }
+        Self { fd, openat2_refused: Cell::new(false) }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -72,11 +69,7 @@ impl RootDir {
             Some(result) => result,
             None => {
                 let found = self.walk(path, Missing::Fail, Last::Follow)?;
-                if flags.contains(OFlags::PATH) {
-                    Ok(found.fd)
-                } else {
-                    reopen(&found.fd, flags)
-                }
+                if flags.contains(OFlags::PATH) { Ok(found.fd) } else { reopen(&found.fd, flags) }
             }
         }
     }
@@ -95,11 +88,7 @@ impl RootDir {
     ) -> Result<Found> {
         let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         match self.try_openat2(dot_if_empty(path), OFlags::PATH, straight) {
-            Some(Ok(fd)) => Ok(Found {
-                fd,
-                path: in_root(path),
-                made: false,
-            }),
+            Some(Ok(fd)) => Ok(Found { fd, path: in_root(path), made: false }),
             Some(Err(error)) if !matches!(error.errno, Errno::LOOP | Errno::NOENT) => Err(error),
             Some(Err(_)) | None => self.walk(path, missing()?, last),
         }
@@ -110,10 +99,7 @@ impl RootDir {
         let found = self.find(path, Missing::Directory, Last::Keep)?;
         let is_directory = FileType::from_raw_mode(stat_fd(&found.fd)?.st_mode) == FileType::Directory;
         if found.path != in_root(path) || !is_directory {
-            return Err(Error {
-                call: format!("open({path:?})"),
-                errno: Errno::NOTDIR,
-            });
+            return Err(Error { call: format!("open({path:?})"), errno: Errno::NOTDIR });
         }
         Ok(found)
     }
@@ -156,13 +142,7 @@ impl RootDir {
     }
 
     fn walk(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
-        let mut walk = Walk {
-            root: self.fd(),
-            passed: Vec::new(),
-            ahead: Vec::new(),
-            links: 0,
-            made: 0,
-        };
+        let mut walk = Walk { root: self.fd(), passed: Vec::new(), ahead: Vec::new(), links: 0, made: 0 };
         walk.push(path);
         while let Some(name) = walk.ahead.pop() {
             walk.step(&name, missing, last)?;
@@ -194,12 +174,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn push(&mut self, path: &str) {
-        self.ahead.extend(
-            path.split('/')
-                .rev()
-                .filter(|name| !matches!(*name, "" | "."))
-                .map(str::to_owned),
-        );
+        self.ahead.extend(path.split('/').rev().filter(|name| !matches!(*name, "" | ".")).map(str::to_owned));
     }
 
     fn here(&self) -> BorrowedFd<'_> {
@@ -228,10 +203,7 @@ impl Walk<'_> {
     fn follow(&mut self, target: &str) -> Result<()> {
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(Error {
-                call: format!("follow link to {target:?}"),
-                errno: Errno::LOOP,
-            });
+            return Err(Error { call: format!("follow link to {target:?}"), errno: Errno::LOOP });
         }
         if target.starts_with('/') {
             self.passed.clear();
@@ -250,10 +222,7 @@ impl Walk<'_> {
         self.made += 1;
         match made {
             Err(error) if error.errno != Errno::EXIST => Err(error),
-            _ if self.made > MAX_MADE => Err(Error {
-                call: format!("mkdir({name:?})"),
-                errno: Errno::BUSY,
-            }),
+            _ if self.made > MAX_MADE => Err(Error { call: format!("mkdir({name:?})"), errno: Errno::BUSY }),
             _ => {
                 self.ahead.push(name.to_owned());
                 Ok(())
@@ -262,21 +231,12 @@ impl Walk<'_> {
     }
 
     fn end(self) -> Result<Found> {
-        let path = self
-            .passed
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect::<Vec<_>>()
-            .join("/");
+        let path = self.passed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("/");
         let fd = match self.passed.into_iter().next_back() {
             Some((_, fd)) => fd,
             None => open_at(self.root, ".", OFlags::PATH | OFlags::DIRECTORY)?,
         };
-        Ok(Found {
-            fd,
-            path,
-            made: self.made > 0,
-        })
+        Ok(Found { fd, path, made: self.made > 0 })
     }
 }
 

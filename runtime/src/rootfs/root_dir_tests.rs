@@ -9,10 +9,7 @@ use super::*;
 fn each(scratch: &Scratch, case: impl Fn(&RootDir)) {
     for refused in [false, true] {
         let fd = open_at(CWD, scratch.join("root").to_str().unwrap(), OFlags::PATH).unwrap();
-        let root = RootDir {
-            fd,
-            openat2_refused: Cell::new(refused),
-        };
+        let root = RootDir { fd, openat2_refused: Cell::new(refused) };
         case(&root);
     }
 }
@@ -47,16 +44,9 @@ fn links_lead_nowhere_but_inside() {
     scratch.link("root/dir", "/etc/../etc");
     scratch.link("root/chain", "absolute");
     each(&scratch, |root| {
-        for path in [
-            "absolute",
-            "up",
-            "etc/up",
-            "dir/passwd",
-            "chain",
-            "dir/../secret",
-            "../secret",
-            "dir/up",
-        ] {
+        for path in
+            ["absolute", "up", "etc/up", "dir/passwd", "chain", "dir/../secret", "../secret", "dir/up"]
+        {
             assert_eq!(read(root, path).unwrap(), b"inside", "{path}");
         }
     });
@@ -84,21 +74,11 @@ fn loops_and_files_as_directories_are_errors() {
     scratch.link("root/b", "a");
     each(&scratch, |root| {
         for path in ["loop", "a", "loop/x"] {
-            assert_eq!(
-                errno(root.find(path, Missing::Directory, Last::Follow)),
-                Errno::LOOP,
-                "{path}"
-            );
+            assert_eq!(errno(root.find(path, Missing::Directory, Last::Follow)), Errno::LOOP, "{path}");
             assert_eq!(errno(root.open(path, OFlags::PATH)), Errno::LOOP, "{path}");
         }
-        assert_eq!(
-            errno(root.find("secret/x", Missing::Directory, Last::Follow)),
-            Errno::NOTDIR
-        );
-        assert_eq!(
-            errno(root.find("none/x", Missing::Fail, Last::Follow)),
-            Errno::NOENT
-        );
+        assert_eq!(errno(root.find("secret/x", Missing::Directory, Last::Follow)), Errno::NOTDIR);
+        assert_eq!(errno(root.find("none/x", Missing::Fail, Last::Follow)), Errno::NOENT);
     });
 }
 
@@ -109,17 +89,10 @@ fn missing_parts_are_made_inside_even_behind_dangling_links() {
     scratch.link("root/etc/far", "../../../../outside/far");
     each(&scratch, |root| {
         assert_eq!(
-            root.find("dangling/deep", Missing::Directory, Last::Follow)
-                .unwrap()
-                .path,
+            root.find("dangling/deep", Missing::Directory, Last::Follow).unwrap().path,
             "outside/new/deep"
         );
-        assert_eq!(
-            root.find("etc/far/file", Missing::File, Last::Follow)
-                .unwrap()
-                .path,
-            "outside/far/file"
-        );
+        assert_eq!(root.find("etc/far/file", Missing::File, Last::Follow).unwrap().path, "outside/far/file");
         assert!(scratch.join("root/outside/new/deep").is_dir());
         assert!(scratch.join("root/outside/far/file").is_file());
         assert_eq!(
@@ -135,18 +108,10 @@ fn missing_parts_are_made_inside_even_behind_dangling_links() {
 fn what_exists_is_left_as_it_is() {
     let scratch = world();
     each(&scratch, |root| {
-        assert_eq!(
-            root.find("etc/passwd", Missing::File, Last::Follow).unwrap().path,
-            "etc/passwd"
-        );
+        assert_eq!(root.find("etc/passwd", Missing::File, Last::Follow).unwrap().path, "etc/passwd");
         assert_eq!(read(root, "etc/passwd").unwrap(), b"inside");
         // A file where a directory was wanted: the mount will say so.
-        assert_eq!(
-            root.find("etc/passwd", Missing::Directory, Last::Follow)
-                .unwrap()
-                .path,
-            "etc/passwd"
-        );
+        assert_eq!(root.find("etc/passwd", Missing::Directory, Last::Follow).unwrap().path, "etc/passwd");
     });
 }
 
@@ -185,10 +150,7 @@ fn symlink_is_made_once_and_must_agree() {
         root.symlink("/x", "a/b/link").unwrap();
         root.symlink("/x", "a/b/link").unwrap();
         assert_eq!(errno(root.symlink("/y", "a/b/link")), Errno::EXIST);
-        assert_eq!(
-            std::fs::read_link(scratch.join("root/a/b/link")).unwrap(),
-            Path::new("/x")
-        );
+        assert_eq!(std::fs::read_link(scratch.join("root/a/b/link")).unwrap(), Path::new("/x"));
     });
 }
 
@@ -197,10 +159,7 @@ fn opens_for_use() {
     let scratch = world();
     each(&scratch, |root| {
         let directory = root.open("etc", OFlags::RDONLY | OFlags::DIRECTORY).unwrap();
-        assert_eq!(
-            crate::sys::files::names_in(directory).unwrap(),
-            [c"passwd".to_owned()]
-        );
+        assert_eq!(crate::sys::files::names_in(directory).unwrap(), [c"passwd".to_owned()]);
     });
 }
 

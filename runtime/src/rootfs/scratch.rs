@@ -24,11 +24,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "knarr-rootfs-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("knarr-rootfs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
         Self { path, lent: false }
@@ -91,24 +87,14 @@ pub(super) fn plan(rootfs: &Path, json: &str) -> crate::error::Result<RootfsPlan
 pub(super) fn plan_with(rootfs: &Path, json: &str, pivot: Pivot) -> crate::error::Result<RootfsPlan> {
     let mut spec: crate::spec::Spec = crate::spec::parse(json.as_bytes()).unwrap();
     let linux = spec.linux.get_or_insert_default();
-    let mount = crate::spec::Namespace {
-        kind: "mount".into(),
-        path: String::new(),
-    };
+    let mount = crate::spec::Namespace { kind: "mount".into(), path: String::new() };
     linux.namespaces.push(mount);
     let namespaces = Namespaces::plan(linux)?;
     let ids = Ids::plan(linux, &namespaces)?;
     let bundle = Path::new("/");
     RootfsPlan::new(
         &spec,
-        &Place {
-            bundle,
-            rootfs,
-            pivot,
-            rootless: false,
-            namespaces: &namespaces,
-            ids: &ids,
-        },
+        &Place { bundle, rootfs, pivot, rootless: false, namespaces: &namespaces, ids: &ids },
     )
 }
 
@@ -120,25 +106,16 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new() -> Self {
-        let path = format!(
-            "{}/task/{}/mountinfo",
-            std::process::id(),
-            rustix::thread::gettid().as_raw_nonzero()
-        );
-        Self {
-            proc: Proc::open(Scope::Processes).unwrap(),
-            path,
-        }
+        let path =
+            format!("{}/task/{}/mountinfo", std::process::id(), rustix::thread::gettid().as_raw_nonzero());
+        Self { proc: Proc::open(Scope::Processes).unwrap(), path }
     }
 
     /// The topmost mount at `point`: its fields of mountinfo.
     pub(super) fn at(&self, point: &str) -> Option<Line> {
         let text = read_to_end(self.proc.open_file(&self.path, OFlags::RDONLY).unwrap()).unwrap();
         let text = String::from_utf8(text).unwrap();
-        text.lines()
-            .filter_map(Line::parse)
-            .filter(|line| line.point == point)
-            .last()
+        text.lines().filter_map(Line::parse).filter(|line| line.point == point).last()
     }
 
     pub(super) fn count(&self) -> usize {
@@ -180,9 +157,7 @@ impl Line {
 
 pub(super) fn read(path: &str) -> std::io::Result<String> {
     let bytes = open_at(CWD, path, OFlags::RDONLY).and_then(read_to_end);
-    bytes
-        .map(|bytes| String::from_utf8(bytes).unwrap())
-        .map_err(|error| error.errno.into())
+    bytes.map(|bytes| String::from_utf8(bytes).unwrap()).map_err(|error| error.errno.into())
 }
 
 /// Runs a test whose `body` is the first process of new user, pid, mount and IPC namespaces, plus those in `flags`.
@@ -214,29 +189,12 @@ pub(super) fn in_user_namespace<T>(
             crate::sys::exit_now(i32::from(result.is_err()))
         }
         crate::sys::Side::Parent { pid, pidfd } => {
-            let map = || {
-                [Range {
-                    container: 0,
-                    host: 100_000,
-                    size: 65536,
-                }]
-                .into_iter()
-                .collect()
-            };
-            crate::idmap::write(
-                pid,
-                &Ids {
-                    uid_map: map(),
-                    gid_map: map(),
-                },
-                Caller::Privileged,
-            )
-            .unwrap();
+            let map = || [Range { container: 0, host: 100_000, size: 65536 }].into_iter().collect();
+            crate::idmap::write(pid, &Ids { uid_map: map(), gid_map: map() }, Caller::Privileged).unwrap();
             drop(tells);
             let id = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd));
-            let status = rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED)
-                .unwrap()
-                .unwrap();
+            let status =
+                rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).unwrap().unwrap();
             assert_eq!(status.exit_status(), Some(0));
         }
     }

@@ -48,12 +48,9 @@ pub(crate) fn prepare(plan: &RootfsPlan) -> Result<Sources> {
     let mut namespaces = Vec::new();
     for mount in &plan.mounts {
         let Kind::Bind(bind) = &mount.kind else { continue };
-        if let Some(fd) = prepare_bind(plan, mount, bind, &mut namespaces).during(|| {
-            format!(
-                "error mounting {:?} to rootfs at {:?}",
-                mount.source, mount.destination
-            )
-        })? {
+        if let Some(fd) = prepare_bind(plan, mount, bind, &mut namespaces)
+            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?
+        {
             sources.mounts.push((mount.index, fd));
         }
     }
@@ -80,17 +77,8 @@ fn prepare_bind(
         result => result?,
     };
     // Its copy would be of the host's peer groups: what the child mounts in it must not come out.
-    let host = plan.propagation.unwrap_or(Propagation {
-        peers: Peers::Slave,
-        recursive: true,
-    });
-    propagation::apply(
-        tree.as_fd(),
-        &[Propagation {
-            recursive: true,
-            ..host
-        }],
-    )?;
+    let host = plan.propagation.unwrap_or(Propagation { peers: Peers::Slave, recursive: true });
+    propagation::apply(tree.as_fd(), &[Propagation { recursive: true, ..host }])?;
     if let Some(idmap) = &bind.idmap {
         map_ids(&tree, idmap, known)
             .during(|| format!("failed to set MOUNT_ATTR_IDMAP on {}", mount.source))?;
@@ -100,18 +88,11 @@ fn prepare_bind(
 
 /// Devices with a path of their own: those below `/dev` that every host has are in reach.
 fn prepare_devices(plan: &RootfsPlan) -> Vec<(usize, OwnedFd)> {
-    let listed = plan
-        .dev
-        .iter()
-        .flatten()
-        .filter_map(|node| Some((node.index?, node)));
+    let listed = plan.dev.iter().flatten().filter_map(|node| Some((node.index?, node)));
     // A device that is missing is an error of the child's, which names it.
     listed
         .filter_map(|(index, node)| {
-            Some((
-                index,
-                clone_tree(CWD, &format!("/{}", node.path), Depth::One).ok()?,
-            ))
+            Some((index, clone_tree(CWD, &format!("/{}", node.path), Depth::One).ok()?))
         })
         .collect()
 }
@@ -125,10 +106,7 @@ fn map_ids(tree: &OwnedFd, idmap: &Idmap, known: &mut KnownNamespaces) -> Result
         }
     };
     let depth = if idmap.recursive { Depth::Tree } else { Depth::One };
-    let change = MountChange {
-        ids: Some(known[at].1.as_fd()),
-        ..MountChange::default()
-    };
+    let change = MountChange { ids: Some(known[at].1.as_fd()), ..MountChange::default() };
     match change_mount(tree, depth, &change) {
         Err(error) if error.errno == Errno::INVAL => {
             let act =
@@ -164,11 +142,7 @@ fn make_namespace(ids: &Ids) -> Result<OwnedFd> {
         }
         Side::Parent { pid, pidfd } => {
             let opened = idmap::write(pid, ids, Caller::Privileged).and_then(|()| {
-                Ok(open_at(
-                    CWD,
-                    &format!("/proc/{}/ns/user", pid.as_raw_nonzero()),
-                    OFlags::RDONLY,
-                )?)
+                Ok(open_at(CWD, &format!("/proc/{}/ns/user", pid.as_raw_nonzero()), OFlags::RDONLY)?)
             });
             drop(tells);
             let ended = rustix::process::waitid(

@@ -47,32 +47,11 @@ fn build_with(plan: RootfsPlan, sources: Sources, namespace: CgroupNamespace) ->
     let namespace = namespace == CgroupNamespace::New;
     let mut enter_cgroup = || {
         entered += 1;
-        if namespace {
-            Ok(crate::sys::unshare(libc::CLONE_NEWCGROUP)?)
-        } else {
-            Ok(())
-        }
+        if namespace { Ok(crate::sys::unshare(libc::CLONE_NEWCGROUP)?) } else { Ok(()) }
     };
-    let cgroup = CgroupView {
-        hierarchies: &hierarchies,
-        paths: &paths,
-        namespace,
-        rootless: false,
-    };
-    let root = build(
-        &plan,
-        sources,
-        &mut Surroundings {
-            cgroup,
-            enter_cgroup: &mut enter_cgroup,
-        },
-    )?;
-    Ok(Inside {
-        root,
-        plan,
-        table,
-        entered,
-    })
+    let cgroup = CgroupView { hierarchies: &hierarchies, paths: &paths, namespace, rootless: false };
+    let root = build(&plan, sources, &mut Surroundings { cgroup, enter_cgroup: &mut enter_cgroup })?;
+    Ok(Inside { root, plan, table, entered })
 }
 
 impl Inside {
@@ -84,23 +63,16 @@ impl Inside {
     }
 
     pub(super) fn at(&self, point: &str) -> Line {
-        self.table
-            .at(point)
-            .unwrap_or_else(|| panic!("nothing is mounted at {point}"))
+        self.table.at(point).unwrap_or_else(|| panic!("nothing is mounted at {point}"))
     }
 }
 
 fn enter(scratch: &Scratch, json: &str) -> Inside {
-    build_in(scratch, json)
-        .unwrap_or_else(|error| panic!("{}", error.line()))
-        .enter()
+    build_in(scratch, json).unwrap_or_else(|error| panic!("{}", error.line())).enter()
 }
 
 fn error_of(scratch: &Scratch, json: &str) -> String {
-    build_in(scratch, json)
-        .map(drop)
-        .map_err(|error| error.line())
-        .unwrap_err()
+    build_in(scratch, json).map(drop).map_err(|error| error.line()).unwrap_err()
 }
 
 pub(super) const USUAL: &str = r#"
@@ -135,11 +107,7 @@ fn usual_container() {
             ("/sys", "sysfs", "ro,nosuid,nodev,noexec,relatime"),
         ] {
             let line = inside.at(point);
-            assert_eq!(
-                (line.kind.as_str(), line.flags.as_str()),
-                (kind, flags),
-                "{point}"
-            );
+            assert_eq!((line.kind.as_str(), line.flags.as_str()), (kind, flags), "{point}");
         }
         assert_eq!(inside.at("/dev/shm").source, "shm");
         assert!(
@@ -148,37 +116,22 @@ fn usual_container() {
         );
         let null = std::fs::metadata("/dev/null").unwrap();
         assert_eq!((null.rdev(), null.mode()), (rustix::fs::makedev(1, 3), 0o020_666));
-        for (link, target) in [
-            ("ptmx", "pts/ptmx"),
-            ("fd", "/proc/self/fd"),
-            ("stderr", "/proc/self/fd/2"),
-        ] {
-            assert_eq!(
-                std::fs::read_link(format!("/dev/{link}")).unwrap(),
-                Path::new(target)
-            );
+        for (link, target) in [("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stderr", "/proc/self/fd/2")] {
+            assert_eq!(std::fs::read_link(format!("/dev/{link}")).unwrap(), Path::new(target));
         }
         // Masked and read-only paths.
-        assert_eq!(
-            std::fs::metadata("/proc/keys").unwrap().rdev(),
-            rustix::fs::makedev(1, 3)
-        );
+        assert_eq!(std::fs::metadata("/proc/keys").unwrap().rdev(), rustix::fs::makedev(1, 3));
         assert_eq!(std::fs::read_dir("/sys/firmware").unwrap().count(), 0);
         assert!(inside.at("/sys/firmware").has("ro"));
         assert!(inside.at("/proc/sys").has("ro"));
         assert_eq!(
-            std::fs::write("/proc/sys/kernel/domainname", "x")
-                .unwrap_err()
-                .raw_os_error(),
+            std::fs::write("/proc/sys/kernel/domainname", "x").unwrap_err().raw_os_error(),
             Some(libc::EROFS)
         );
         assert!(inside.table.at("/proc/none").is_none());
         // The host is gone, and the root is read-only.
         assert!(std::fs::metadata(scratch.path()).is_err());
-        assert_eq!(
-            std::fs::write("/file", "").unwrap_err().raw_os_error(),
-            Some(libc::EROFS)
-        );
+        assert_eq!(std::fs::write("/file", "").unwrap_err().raw_os_error(), Some(libc::EROFS));
         assert!(inside.table.count() < 20, "only the container's mounts are left");
     });
 }
@@ -189,12 +142,9 @@ fn proc_and_sysfs_want_an_ordinary_directory() {
         scratch.directory("elsewhere");
         scratch.link("root/proc", "/elsewhere");
         scratch.file("root/sys", "");
-        for (kind, destination) in [
-            ("proc", "/proc"),
-            ("sysfs", "/sys"),
-            ("proc", "/./proc"),
-            ("sysfs", "/proc/x"),
-        ] {
+        for (kind, destination) in
+            [("proc", "/proc"), ("sysfs", "/sys"), ("proc", "/./proc"), ("sysfs", "/proc/x")]
+        {
             let json =
                 format!(r#"{{"mounts":[{{"destination":"{destination}","type":"{kind}","source":"x"}}]}}"#);
             let error = error_of(scratch, &json);
@@ -286,10 +236,7 @@ fn devices_of_the_configuration() {
             (tun.rdev(), tun.mode(), tun.uid(), tun.gid()),
             (rustix::fs::makedev(10, 200), 0o020_600, 5, 6)
         );
-        assert_eq!(
-            std::fs::metadata("/dev/fifo").unwrap().mode() & 0o170_000,
-            0o010_000
-        );
+        assert_eq!(std::fs::metadata("/dev/fifo").unwrap().mode() & 0o170_000, 0o010_000);
         assert_eq!(std::fs::metadata("/dev/null").unwrap().uid(), 7);
         assert_eq!(read("/dev/zero").unwrap(), "an image's own");
         assert_eq!(read("/etc/passwd").unwrap(), "kept");
@@ -325,11 +272,7 @@ fn masks_do_not_trust_the_images_null_device() {
         assert_eq!(read("/proc/kallsyms").unwrap(), "");
         assert!(inside.table.at("/none").is_none());
         let error = devices::open_null(&inside.root.dir).unwrap_err();
-        assert_eq!(
-            error.errno,
-            crate::sys::Errno::INVAL,
-            "neither do the standard streams"
-        );
+        assert_eq!(error.errno, crate::sys::Errno::INVAL, "neither do the standard streams");
     });
 }
 
@@ -341,11 +284,8 @@ fn ways_of_binding() {
         let file = scratch.join("source/file");
         scratch.link("to-file", file.to_str().unwrap());
         scratch.file("root/target", "");
-        let (dir, file, link) = (
-            dir.display(),
-            file.display(),
-            scratch.join("to-file").display().to_string(),
-        );
+        let (dir, file, link) =
+            (dir.display(), file.display(), scratch.join("to-file").display().to_string());
         let inside = enter(
             scratch,
             &format!(
@@ -361,16 +301,10 @@ fn ways_of_binding() {
         );
         assert!(inside.at("/new/dir").has("ro") && inside.at("/new/dir").has("nosuid"));
         assert_eq!(read("/new/file").unwrap(), "content");
-        assert_eq!(
-            std::fs::read_link("/copied").unwrap(),
-            scratch.join("source/file")
-        );
+        assert_eq!(std::fs::read_link("/copied").unwrap(), scratch.join("source/file"));
         assert_eq!(read("/target").unwrap(), "content");
         assert!(inside.at("/relative/x").peers.starts_with("shared:"));
-        assert_eq!(
-            std::fs::read_link("/new/linked").unwrap(),
-            scratch.join("source/file")
-        );
+        assert_eq!(std::fs::read_link("/new/linked").unwrap(), scratch.join("source/file"));
         assert_eq!(inside.plan.warnings.len(), 1);
     });
 }
@@ -390,10 +324,7 @@ fn bad_binds_say_what_is_wrong() {
         let missing = scratch.join("none");
         let text = format!("error mounting {missing:?} to rootfs at \"/x\": ");
         let error = bind(&missing, "/x", "");
-        assert!(
-            error.starts_with(&text) && error.ends_with(": no such file or directory"),
-            "{error}"
-        );
+        assert!(error.starts_with(&text) && error.ends_with(": no such file or directory"), "{error}");
         let error = bind(&dir, "/file", "");
         assert!(error.ends_with(": not a directory"), "{error}");
         let error = bind(&dir, "/none", r#","dest-nofollow""#);
@@ -411,31 +342,15 @@ fn bind_flags() {
         let cases = [
             ("nosuid,nodev,noatime", "\"bind\"", "rw,nosuid,nodev,noatime"),
             ("nosuid,nodev,noatime", "\"bind\",\"ro\"", "ro,noatime"),
-            (
-                "ro,noexec,nodiratime",
-                "\"bind\",\"dev\"",
-                "rw,nodiratime,relatime",
-            ),
-            (
-                "ro",
-                "\"bind\",\"nosuid\",\"nodev\",\"rprivate\"",
-                "rw,nosuid,nodev,relatime",
-            ),
+            ("ro,noexec,nodiratime", "\"bind\",\"dev\"", "rw,nodiratime,relatime"),
+            ("ro", "\"bind\",\"nosuid\",\"nodev\",\"rprivate\"", "rw,nosuid,nodev,relatime"),
             ("noatime", "\"bind\",\"strictatime\"", "rw"),
             ("noatime", "\"bind\",\"relatime\"", "rw,relatime"),
             ("noatime", "\"bind\",\"atime\"", "rw,noatime"),
-            (
-                "relatime",
-                "\"bind\",\"noatime\",\"nodiratime\"",
-                "rw,noatime,nodiratime",
-            ),
+            ("relatime", "\"bind\",\"noatime\",\"nodiratime\"", "rw,noatime,nodiratime"),
             ("nosuid", "\"bind\",\"private\"", "rw,nosuid,relatime"),
             ("rw", "\"bind\",\"nosymfollow\"", "rw,relatime,nosymfollow"),
-            (
-                "nosuid",
-                "\"rbind\",\"rro\",\"rnoexec\"",
-                "ro,nosuid,noexec,relatime",
-            ),
+            ("nosuid", "\"rbind\",\"rro\",\"rnoexec\"", "ro,nosuid,noexec,relatime"),
         ];
         for (of_source, options, expected) in cases {
             let json = format!(
@@ -461,11 +376,8 @@ fn bind_flags() {
 #[test]
 fn options_of_file_systems() {
     isolated(|scratch| {
-        std::fs::set_permissions(
-            scratch.directory("root/kept"),
-            std::fs::Permissions::from_mode(0o1751),
-        )
-        .unwrap();
+        std::fs::set_permissions(scratch.directory("root/kept"), std::fs::Permissions::from_mode(0o1751))
+            .unwrap();
         let inside = enter(
             scratch,
             r#"{"mounts":[
@@ -523,10 +435,7 @@ fn file_system_says_what_it_does_not_like() {
         let error = mount("tmpfs", r#""size=abc""#);
         assert!(error.contains("Bad value for 'size'"), "{error}");
         let error = mount("nofs", "");
-        assert_eq!(
-            error,
-            r#"error mounting "s" to rootfs at "/x": fsopen("nofs"): no such device"#
-        );
+        assert_eq!(error, r#"error mounting "s" to rootfs at "/x": fsopen("nofs"): no such device"#);
     });
 }
 
@@ -554,10 +463,7 @@ fn recursive_attributes_reach_what_is_below() {
             let inside = build_in(scratch, &json).unwrap();
             let dst = scratch.join("root/dst").display().to_string();
             assert_eq!(
-                (
-                    inside.at(&dst).flags.as_str(),
-                    inside.at(&format!("{dst}/below")).flags.as_str()
-                ),
+                (inside.at(&dst).flags.as_str(), inside.at(&format!("{dst}/below")).flags.as_str()),
                 (top, below),
                 "{options}"
             );
@@ -588,10 +494,7 @@ fn tmpcopyup_takes_all_along() {
             (before.mode(), 12, 13, before.mtime())
         );
         assert_eq!(read("/data/sub/file").unwrap(), "content");
-        assert_eq!(
-            std::fs::read_link("/data/link").unwrap(),
-            Path::new("/etc/passwd")
-        );
+        assert_eq!(std::fs::read_link("/data/link").unwrap(), Path::new("/etc/passwd"));
         assert_eq!(std::fs::metadata("/data").unwrap().mode() & 0o7777, 0o1770);
     });
 }
@@ -608,17 +511,10 @@ fn propagation_of_the_root() {
         ("rslave", ""),
     ] {
         isolated(|scratch| {
-            let inside = enter(
-                scratch,
-                &format!(r#"{{"linux":{{"rootfsPropagation":"{word}"}}}}"#),
-            );
+            let inside = enter(scratch, &format!(r#"{{"linux":{{"rootfsPropagation":"{word}"}}}}"#));
             let line = inside.at("/");
             assert!(
-                if peers.is_empty() {
-                    line.peers.is_empty()
-                } else {
-                    line.peers.starts_with(peers)
-                },
+                if peers.is_empty() { line.peers.is_empty() } else { line.peers.starts_with(peers) },
                 "{word}: {line:?}"
             );
         });
@@ -628,20 +524,14 @@ fn propagation_of_the_root() {
 #[test]
 fn without_pivot_root_no_view_of_the_host_is_left() {
     isolated(|scratch| {
-        let plan = plan_with(
-            &scratch.join("root"),
-            &format!(r#"{{"mounts":[{USUAL}]}}"#),
-            Pivot::Avoid,
-        )
-        .unwrap();
+        let plan =
+            plan_with(&scratch.join("root"), &format!(r#"{{"mounts":[{USUAL}]}}"#), Pivot::Avoid).unwrap();
         let inside = build_plan(plan, CgroupNamespace::No).unwrap().enter();
         assert!(std::fs::metadata(scratch.path()).is_err());
         assert_eq!(inside.at("/proc").kind, "proc");
         // Only the container's proc and sysfs: the host's would allow new ones without masks.
         let table = read("/proc/thread-self/mountinfo").unwrap();
-        let views = table
-            .lines()
-            .filter(|line| line.contains(" - proc ") || line.contains(" - sysfs "));
+        let views = table.lines().filter(|line| line.contains(" - proc ") || line.contains(" - sysfs "));
         assert_eq!(views.count(), 2, "{table}");
     });
 }
@@ -657,15 +547,11 @@ fn cgroups_of_version_1() {
             let json = r#"{"mounts":[{"destination":"/proc","type":"proc","source":"proc"},
                 {"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["nosuid","noexec","nodev","relatime","ro"]}]}"#;
             let plan = plan(&scratch.join("root"), json).unwrap();
-            let inside = build_plan(plan, namespace)
-                .unwrap_or_else(|error| panic!("{}", error.line()))
-                .enter();
+            let inside =
+                build_plan(plan, namespace).unwrap_or_else(|error| panic!("{}", error.line())).enter();
             assert_eq!(inside.entered, 1, "before the mount, and not again at the end");
             let top = inside.at("/sys/fs/cgroup");
-            assert_eq!(
-                (top.kind.as_str(), top.flags.as_str()),
-                ("tmpfs", "ro,nosuid,nodev,noexec,relatime")
-            );
+            assert_eq!((top.kind.as_str(), top.flags.as_str()), ("tmpfs", "ro,nosuid,nodev,noexec,relatime"));
             let pids = inside.at("/sys/fs/cgroup/pids");
             assert_eq!(
                 (pids.kind.as_str(), pids.flags.as_str()),
@@ -688,9 +574,8 @@ fn cgroup_of_version_2() {
             crate::sys::mounts::attach_at(mount, rustix::fs::CWD, "/sys/fs/cgroup").unwrap();
             let json = r#"{"mounts":[{"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup","options":["nosuid","noexec","nodev","relatime","ro"]}]}"#;
             let plan = plan(&scratch.join("root"), json).unwrap();
-            let inside = build_plan(plan, namespace)
-                .unwrap_or_else(|error| panic!("{}", error.line()))
-                .enter();
+            let inside =
+                build_plan(plan, namespace).unwrap_or_else(|error| panic!("{}", error.line())).enter();
             let line = inside.at("/sys/fs/cgroup");
             assert_eq!(
                 (line.kind.as_str(), line.flags.as_str(), line.source.as_str()),
@@ -735,10 +620,7 @@ fn ids_of_a_mount_are_mapped() {
             drop(inside);
         }
         let error = error_of(scratch, &json(r#","idmap""#, ""));
-        assert_eq!(
-            error,
-            "id-mapped mounts must have both uid and gid mappings specified"
-        );
+        assert_eq!(error, "id-mapped mounts must have both uid and gid mappings specified");
     });
 }
 
@@ -757,11 +639,7 @@ fn errors_leave_the_hosts_table_alone() {
 fn umask_is_restored() {
     isolated(|scratch| {
         let before = set_umask(0o027);
-        build_in(
-            scratch,
-            r#"{"mounts":[{"destination":"/made","type":"tmpfs","source":"t"}]}"#,
-        )
-        .unwrap();
+        build_in(scratch, r#"{"mounts":[{"destination":"/made","type":"tmpfs","source":"t"}]}"#).unwrap();
         assert_eq!(set_umask(before), 0o027);
     });
 }

@@ -26,18 +26,13 @@ fn open_directory(dir: &OwnedFd, name: &str) -> sys::Result<OwnedFd> {
 }
 
 fn copy_directory(from: &OwnedFd, to: &OwnedFd) -> sys::Result<()> {
-    names_in(from)?
-        .iter()
-        .try_for_each(|name| copy_entry(from, to, text(name)?))?;
+    names_in(from)?.iter().try_for_each(|name| copy_entry(from, to, text(name)?))?;
     let stat = stat_fd(from)?;
     copy_metadata(from, to, &stat)
 }
 
 fn text(name: &CString) -> sys::Result<&str> {
-    name.to_str().map_err(|_| sys::Error {
-        call: format!("copy {name:?}"),
-        errno: Errno::ILSEQ,
-    })
+    name.to_str().map_err(|_| sys::Error { call: format!("copy {name:?}"), errno: Errno::ILSEQ })
 }
 
 fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &str) -> sys::Result<()> {

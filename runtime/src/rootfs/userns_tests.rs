@@ -19,9 +19,7 @@ fn planned(scratch: &Scratch, mounts: &str, linux: &str) -> (RootfsPlan, Sources
 }
 
 fn enter((plan, sources): (RootfsPlan, Sources)) -> Inside {
-    build_prepared(plan, sources)
-        .unwrap_or_else(|error| panic!("{}", error.line()))
-        .enter()
+    build_prepared(plan, sources).unwrap_or_else(|error| panic!("{}", error.line())).enter()
 }
 
 #[test]
@@ -34,16 +32,9 @@ fn usual_container() {
         |prepared| {
             let inside = enter(prepared);
             assert_eq!(inside.at("/sys").kind, "sysfs");
-            assert_eq!(
-                inside.at("/dev/null").kind,
-                "devtmpfs",
-                "bound, as it cannot be made"
-            );
+            assert_eq!(inside.at("/dev/null").kind, "devtmpfs", "bound, as it cannot be made");
             std::fs::write("/dev/null", "x").unwrap();
-            assert_eq!(
-                std::fs::metadata("/dev/zero").unwrap().rdev(),
-                rustix::fs::makedev(1, 5)
-            );
+            assert_eq!(std::fs::metadata("/dev/zero").unwrap().rdev(), rustix::fs::makedev(1, 5));
             assert_eq!(read("/proc/keys").unwrap(), "");
             assert!(inside.at("/proc/sys").has("ro"));
             assert_eq!(std::fs::metadata("/dev/shm").unwrap().uid(), 0);
@@ -102,13 +93,9 @@ fn flags_locked_by_the_host_stay() {
                 (bind(r#""bind","nosuid""#), "ro,nosuid,noexec,nodiratime,relatime"),
                 (bind(r#""bind","nodiratime""#), "ro,noexec,nodiratime,relatime"),
             ];
-            let refused = [
-                r#""bind","rw""#,
-                r#""bind","exec""#,
-                r#""bind","strictatime""#,
-                r#""bind","noatime""#,
-            ]
-            .map(bind);
+            let refused =
+                [r#""bind","rw""#, r#""bind","exec""#, r#""bind","strictatime""#, r#""bind","noatime""#]
+                    .map(bind);
             (kept, refused)
         },
         |(kept, refused)| {
@@ -137,10 +124,8 @@ fn sources_out_of_reach_are_the_parents() {
             let file = scratch.file("private/file", "content");
             std::fs::set_permissions(scratch.join("private"), std::fs::Permissions::from_mode(0o700))
                 .unwrap();
-            let mount = format!(
-                r#"{{"destination":"/file","source":"{}","options":["bind","ro"]}}"#,
-                file.display()
-            );
+            let mount =
+                format!(r#"{{"destination":"/file","source":"{}","options":["bind","ro"]}}"#, file.display());
             planned(scratch, &mount, "")
         },
         |prepared| {
@@ -191,10 +176,7 @@ fn cgroup_of_version_2_is_bound() {
         |prepared| {
             let inside = enter(prepared);
             let line = inside.at("/sys/fs/cgroup");
-            assert!(
-                line.kind == "cgroup2" && line.has("ro") && line.has("nosuid"),
-                "{line:?}"
-            );
+            assert!(line.kind == "cgroup2" && line.has("ro") && line.has("nosuid"), "{line:?}");
         },
     );
 }

@@ -29,10 +29,7 @@ pub(crate) fn open_at2(dir: impl AsFd, path: &str, flags: OFlags, resolve: Resol
 /// readlinkat(2); an empty `path` is the link `dir` itself.
 pub(crate) fn read_link_at(dir: impl AsFd, path: &str) -> Result<String> {
     let target = rustix::fs::readlinkat(dir, path, Vec::new()).named(|| format!("readlink({path:?})"))?;
-    target.into_string().map_err(|_| Error {
-        call: format!("readlink({path:?})"),
-        errno: Errno::ILSEQ,
-    })
+    target.into_string().map_err(|_| Error { call: format!("readlink({path:?})"), errno: Errno::ILSEQ })
 }
 
 pub(crate) fn make_dir_at(dir: impl AsFd, path: &str, mode: u32) -> Result<()> {
@@ -47,14 +44,8 @@ pub(crate) fn make_node_at(
     mode: u32,
     (major, minor): (u32, u32),
 ) -> Result<()> {
-    rustix::fs::mknodat(
-        dir,
-        path,
-        kind,
-        Mode::from_raw_mode(mode),
-        rustix::fs::makedev(major, minor),
-    )
-    .named(|| format!("mknod({path:?}, {mode:#o}, {major}:{minor})"))
+    rustix::fs::mknodat(dir, path, kind, Mode::from_raw_mode(mode), rustix::fs::makedev(major, minor))
+        .named(|| format!("mknod({path:?}, {mode:#o}, {major}:{minor})"))
 }
 
 pub(crate) fn symlink_at(target: &str, dir: impl AsFd, path: &str) -> Result<()> {
@@ -83,9 +74,7 @@ pub(crate) fn stat_at(dir: impl AsFd, path: &str) -> Result<Stat> {
 pub(crate) fn magic_of(fd: impl AsFd) -> Result<i64> {
     // The width of `f_type` differs between architectures.
     #[allow(clippy::unnecessary_cast)]
-    rustix::fs::fstatfs(fd)
-        .map(|stat| stat.f_type as i64)
-        .named(|| "fstatfs".into())
+    rustix::fs::fstatfs(fd).map(|stat| stat.f_type as i64).named(|| "fstatfs".into())
 }
 
 /// fchownat(2) with AT_EMPTY_PATH: works on an O_PATH descriptor.
@@ -131,14 +120,7 @@ pub(crate) fn set_times(fd: impl AsFd, stat: &Stat) -> Result<()> {
 pub(crate) fn write_whole(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
     let call = || format!("write({:?})", String::from_utf8_lossy(bytes));
     let written = retry(|| rustix::io::write(&fd, bytes)).named(call)?;
-    if written == bytes.len() {
-        Ok(())
-    } else {
-        Err(Error {
-            call: call(),
-            errno: Errno::IO,
-        })
-    }
+    if written == bytes.len() { Ok(()) } else { Err(Error { call: call(), errno: Errno::IO }) }
 }
 
 /// read(2) to the end of the file.
@@ -171,10 +153,7 @@ pub(crate) fn copy_content(from: impl AsFd, to: impl AsFd) -> Result<()> {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(errno) => {
-                return Err(Error {
-                    call: "sendfile".into(),
-                    errno,
-                });
+                return Err(Error { call: "sendfile".into(), errno });
             }
         }
     }
@@ -187,18 +166,11 @@ pub(crate) fn attributes_of(fd: impl AsFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         Ok(length) => length,
         Err(Errno::OPNOTSUPP) => 0,
         Err(errno) => {
-            return Err(Error {
-                call: "flistxattr".into(),
-                errno,
-            });
+            return Err(Error { call: "flistxattr".into(), errno });
         }
     };
-    let names = names[..length]
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty());
-    names
-        .map(|name| Ok((name.to_vec(), attribute_of(&fd, name)?)))
-        .collect()
+    let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    names.map(|name| Ok((name.to_vec(), attribute_of(&fd, name)?))).collect()
 }
 
 fn attribute_of(fd: impl AsFd, name: &[u8]) -> Result<Vec<u8>> {

@@ -20,12 +20,7 @@ pub(crate) fn open_fs(name: &str) -> Result<OwnedFd> {
 /// fspick(2): the file system mounted at `mount`, to be configured anew.
 pub(crate) fn pick_fs(mount: impl AsFd) -> Result<OwnedFd> {
     use rustix::mount::{FsPickFlags, fspick};
-    fspick(
-        mount,
-        "",
-        FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH,
-    )
-    .named(|| "fspick".into())
+    fspick(mount, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH).named(|| "fspick".into())
 }
 
 /// fsconfig(2), FSCONFIG_SET_FLAG.
@@ -127,20 +122,11 @@ pub(crate) fn attach_at_nofollow(mount: impl AsFd, dir: impl AsFd, path: &str) -
 }
 
 fn attach_with(mount: impl AsFd, dir: impl AsFd, path: &str, flags: MoveMountFlags) -> Result<()> {
-    rustix::mount::move_mount(
-        mount,
-        "",
-        dir,
-        path,
-        flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    rustix::mount::move_mount(mount, "", dir, path, flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).named(
+        || {
+            if path.is_empty() { "move_mount".into() } else { format!("move_mount({path:?})") }
+        },
     )
-    .named(|| {
-        if path.is_empty() {
-            "move_mount".into()
-        } else {
-            format!("move_mount({path:?})")
-        }
-    })
 }
 
 /// What mount_setattr(2) changes; the default changes nothing.
@@ -162,10 +148,8 @@ pub(crate) fn change_mount(mount: impl AsFd, depth: Depth, change: &MountChange<
 
 /// mount_setattr(2) on the mount at `path`.
 pub(crate) fn change_mount_at(path: &Path, depth: Depth, change: &MountChange<'_>) -> Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Error {
-        call: "mount_setattr".into(),
-        errno: Errno::INVAL,
-    })?;
+    let path = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error { call: "mount_setattr".into(), errno: Errno::INVAL })?;
     mount_setattr(CWD, &path, depth.flag(), change)
 }
 
