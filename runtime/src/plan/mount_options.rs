@@ -17,8 +17,6 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) const READONLY: Self = Self { set: MOUNT_ATTR_RDONLY, clear: 0 };
-
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -314,10 +312,6 @@ impl Options {
     /// Whether any flag of the mount was named: a bind without any keeps its source's.
     pub(crate) fn names_flags(&self) -> bool {
         !self.vfs.is_empty() || self.time != 0 || self.time_cleared || !self.superblock.is_empty()
-    }
-
-    pub(crate) fn readonly(&self) -> bool {
-        self.vfs.set & MOUNT_ATTR_RDONLY != 0
     }
 
     /// Exactly the flags named, all others off; access times stay as they are unless one was named.

@@ -160,13 +160,15 @@ fn read_only_waits_where_something_is_still_made() {
     for (mount, late) in [
         (r#"{"destination":"/dev","type":"devtmpfs","options":["ro"]}"#, true),
         (r#"{"destination":"/run","type":"tmpfs","options":["ro"]}"#, true),
+        (r#"{"destination":"/run","type":"tmpfs","options":["rro"]}"#, true),
+        (r#"{"destination":"/run","type":"tmpfs","options":["remount","ro"]}"#, false),
         (r#"{"destination":"/run","type":"tmpfs","options":["ro","rw"]}"#, false),
         (r#"{"destination":"/sys","type":"sysfs","options":["ro"]}"#, false),
         (r#"{"destination":"/dev","source":"/dev","options":["rbind","ro"]}"#, false),
     ] {
         let mount = one(mount);
         assert_eq!(mount.late_readonly, late, "{mount:?}");
-        let readonly = mount.flags.is_some_and(|flags| flags.exact.set & Attributes::READONLY.set != 0);
+        let readonly = mount.flags.is_some_and(|flags| flags.exact.set & READONLY != 0);
         assert!(!(late && readonly));
     }
 }

@@ -77,7 +77,7 @@ fn is_unified(hierarchy: &Hierarchy) -> bool {
 fn clone_directory(path: &Path) -> sys::Result<OwnedFd> {
     let text = path
         .to_str()
-        .ok_or_else(|| sys::Error { call: format!("open_tree({path:?})"), errno: Errno::ILSEQ })?;
+        .ok_or_else(|| sys::Error { call: format!("open_tree({})", path.display()), errno: Errno::ILSEQ })?;
     clone_tree(CWD, text, Depth::Tree)
 }
 
@@ -94,7 +94,7 @@ fn mount_legacy(
     let top = make_file_system(&top_file_system(plan.label.as_deref()), "tmpfs", SAFE, None)?;
     put_in_place(&top, &target.fd, mount)?;
     let readonly = mount.flags.map_or(0, |flags| flags.exact.set & libc::MOUNT_ATTR_RDONLY);
-    for hierarchy in view.hierarchies.iter() {
+    for hierarchy in view.hierarchies {
         let Some(name) = hierarchy.mount_point.file_name().and_then(|name| name.to_str()) else {
             continue;
         };

@@ -9,12 +9,11 @@ use rustix::fs::{CWD, FileType, OFlags};
 
 use crate::error::{During, Result};
 use crate::plan::device_nodes::{DeviceNode, NodeKind};
-use crate::plan::mounts::RootfsPlan;
 use crate::sys::files::{chown_fd, exists, make_node_at, open_at, stat_fd, symlink_at, unlink_at};
 use crate::sys::mounts::{Depth, attach_at_nofollow, clone_tree};
 use crate::sys::{self, Errno};
 
-use super::{Last, Missing, Root, RootDir, Sources};
+use super::{Last, Missing, RootDir, Sources};
 
 pub(super) fn fill_dev(
     root: &RootDir,
@@ -140,41 +139,4 @@ pub(super) fn is_null(fd: impl AsFd) -> sys::Result<bool> {
     let stat = stat_fd(fd)?;
     let is_character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     Ok(is_character && stat.st_rdev == rustix::fs::makedev(1, 3))
-}
-
-/// Standard descriptors on the host's `/dev/null` move to the container's, so that no inode of the host is left. A
-/// `/dev` that is bound is the host's own.
-/// After [`super::enter_root`].
-pub(crate) fn reopen_null(root: &Root, plan: &RootfsPlan) -> Result<()> {
-    if plan.dev.is_none() {
-        return Ok(());
-    }
-    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    let mut null = None;
-    for (number, stream) in streams.into_iter().enumerate() {
-        if !is_null(stream)? {
-            continue;
-        }
-        let fd = match null.take() {
-            Some(fd) => fd,
-            None => open_null(root.dir()).during(|| "error reopening /dev/null inside container".into())?,
-        };
-        let set = [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr];
-        sys::Named::named(set[number](&fd), || format!("dup2({number})"))?;
-        null = Some(fd);
-    }
-    Ok(())
-}
-
-pub(super) fn open_null(root: &RootDir) -> sys::Result<OwnedFd> {
-    let dev = root.find("dev", Missing::Fail, Last::Follow)?.fd;
-    // Looked at before it is opened: to open a device may have effects of its own.
-    let looked_at = open_at(&dev, "null", OFlags::PATH | OFlags::NOFOLLOW)?;
-    if is_null(&looked_at)? {
-        let null = open_at(&dev, "null", OFlags::RDWR | OFlags::NOFOLLOW)?;
-        if is_null(&null)? {
-            return Ok(null);
-        }
-    }
-    Err(sys::Error { call: "container's /dev/null is invalid".into(), errno: Errno::INVAL })
 }

@@ -1,7 +1,7 @@
 //! The root filesystem of a container: from a plan to a `/` that only the container sees.
 //!
 //! The parent calls [`prepare`] before it clones. The child then calls, in this order, [`build`], [`enter_root`],
-//! [`reopen_null`], [`make_cwd`], [`finalize`] and [`restrict`]; hooks, the console and more go in between, which is why
+//! [`make_cwd`], [`finalize`] and [`restrict`]; hooks, the console and more go in between, which is why
 //! they are apart. Until `enter_root` the child sees the host's tree, and afterwards no path of the host is opened.
 //! Everything is mounted by descriptor, Linux 5.12 or later: mount_namespaces(7), pivot_root(2).
 
@@ -34,7 +34,6 @@ use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use devices::reopen_null;
 pub(crate) use root_dir::{Found, Last, Missing, RootDir};
 pub(crate) use sources::{Sources, prepare};
 
@@ -68,11 +67,6 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// The directory, for work inside before and after [`enter_root`].
-    pub(crate) fn dir(&self) -> &RootDir {
-        &self.dir
-    }
-
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.dir.fd()
     }

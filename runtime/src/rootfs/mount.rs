@@ -136,7 +136,7 @@ fn not_ordinary(mount: &MountPlan, error: sys::Error) -> Error {
     }
 }
 
-/// Recursive attributes, propagation, and the move onto the target.
+/// The move onto the target, attributes of the whole tree, propagation.
 pub(super) fn put_in_place(made: &OwnedFd, target: &OwnedFd, mount: &MountPlan) -> sys::Result<()> {
     change_attributes(made, Depth::Tree, mount.recursive)?;
     attach(made, target).map_err(|error| name_mismatch(made, target, error))?;

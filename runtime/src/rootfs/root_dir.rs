@@ -62,18 +62,6 @@ impl RootDir {
         self.fd.as_fd()
     }
 
-    /// Opens what exists, links followed inside the root. Never a magic link of proc.
-    pub(crate) fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
-        let path = dot_if_empty(path);
-        match self.try_openat2(path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
-            Some(result) => result,
-            None => {
-                let found = self.walk(path, Missing::Fail, Last::Follow)?;
-                if flags.contains(OFlags::PATH) { Ok(found.fd) } else { reopen(&found.fd, flags) }
-            }
-        }
-    }
-
     /// Finds a path, or makes it.
     pub(crate) fn find(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
         self.find_or(path, || Ok(missing), last)
@@ -154,11 +142,6 @@ impl RootDir {
 /// `openat` takes no empty path.
 fn dot_if_empty(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
-}
-
-/// Opens a directory that is open with O_PATH for use. What is no directory cannot be opened again without proc.
-fn reopen(fd: &OwnedFd, flags: OFlags) -> Result<OwnedFd> {
-    open_at(fd, ".", flags)
 }
 
 /// `..` is never given to the kernel: it goes back to a descriptor from which we came, so a directory that is

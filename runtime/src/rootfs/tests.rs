@@ -271,8 +271,6 @@ fn masks_do_not_trust_the_images_null_device() {
         assert_eq!(std::fs::read_dir("/dir").unwrap().count(), 0);
         assert_eq!(read("/proc/kallsyms").unwrap(), "");
         assert!(inside.table.at("/none").is_none());
-        let error = devices::open_null(&inside.root.dir).unwrap_err();
-        assert_eq!(error.errno, crate::sys::Errno::INVAL, "neither do the standard streams");
     });
 }
 

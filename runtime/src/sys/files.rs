@@ -148,7 +148,7 @@ pub(crate) fn copy_content(from: impl AsFd, to: impl AsFd) -> Result<()> {
         match copied {
             // Files of proc and sys claim to be empty to copy_file_range.
             Ok(0) | Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) if !sendfile => {
-                sendfile = true
+                sendfile = true;
             }
             Ok(0) => return Ok(()),
             Ok(_) => {}
