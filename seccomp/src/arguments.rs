@@ -21,9 +21,7 @@ pub(crate) fn decide(graph: &mut Graph, clauses: &[Clause], width: Width, otherw
     clauses.iter().rev().fold(otherwise, |otherwise, clause| {
         let one = std::slice::from_ref(clause);
         // One clause has at most one state per word.
-        Builder::new(one, width, otherwise)
-            .build(graph)
-            .unwrap_or(otherwise)
+        Builder::new(one, width, otherwise).build(graph).unwrap_or(otherwise)
     })
 }
 
@@ -91,14 +89,7 @@ impl<'c> Builder<'c> {
                 }
             }
         }
-        Self {
-            clauses,
-            otherwise,
-            words,
-            questions,
-            decided_after,
-            built: HashMap::new(),
-        }
+        Self { clauses, otherwise, words, questions, decided_after, built: HashMap::new() }
     }
 
     /// `None` when there are too many states.
@@ -161,12 +152,8 @@ impl<'c> Builder<'c> {
         }
         starts.sort_unstable();
         starts.dedup();
-        let range = |start| {
-            Some(Range {
-                start,
-                to: self.from(graph, at + 1, self.after(at, states, start))?,
-            })
-        };
+        let range =
+            |start| Some(Range { start, to: self.from(graph, at + 1, self.after(at, states, start))? });
         starts.into_iter().map(range).collect()
     }
 
@@ -225,43 +212,15 @@ fn questions(clause: &Clause, width: Width) -> Vec<(Word, Question)> {
 /// The halves of a masked comparison are independent, and one with an empty mask is no question.
 fn masked(condition: &Condition) -> impl Iterator<Item = (Word, Question)> {
     let Condition { arg, op, value, mask } = *condition;
-    let high = (
-        Word::upper(arg, upper(mask)),
-        Question {
-            op,
-            value: upper(value),
-            part: Part::Whole,
-        },
-    );
-    let low = (
-        Word::lower(arg, lower(mask)),
-        Question {
-            op,
-            value: lower(value),
-            part: Part::Whole,
-        },
-    );
+    let high = (Word::upper(arg, upper(mask)), Question { op, value: upper(value), part: Part::Whole });
+    let low = (Word::lower(arg, lower(mask)), Question { op, value: lower(value), part: Part::Whole });
     [high, low].into_iter().filter(|(word, _)| word.mask != 0)
 }
 
 fn half(condition: &Condition, part: Part) -> (Word, Question) {
     let Condition { arg, op, value, .. } = *condition;
     match part {
-        Part::Upper => (
-            Word::upper(arg, u32::MAX),
-            Question {
-                op,
-                value: upper(value),
-                part,
-            },
-        ),
-        Part::Lower | Part::Whole => (
-            Word::lower(arg, u32::MAX),
-            Question {
-                op,
-                value: lower(value),
-                part,
-            },
-        ),
+        Part::Upper => (Word::upper(arg, u32::MAX), Question { op, value: upper(value), part }),
+        Part::Lower | Part::Whole => (Word::lower(arg, u32::MAX), Question { op, value: lower(value), part }),
     }
 }

@@ -48,11 +48,7 @@ pub fn compile(profile: &Profile) -> Result<Program, Error> {
         return Err(Error::TooLarge(instructions.len()));
     }
     let unknown = unknown.into_iter().map(str::to_owned).collect();
-    Ok(Program {
-        instructions,
-        flags: rules.flags,
-        unknown,
-    })
+    Ok(Program { instructions, flags: rules.flags, unknown })
 }
 
 fn filter(graph: &mut Graph, rules: &Rules<'_>, resolved: &[(Abi, Resolved)]) -> NodeId {
@@ -72,15 +68,8 @@ fn filter(graph: &mut Graph, rules: &Rules<'_>, resolved: &[(Abi, Resolved)]) ->
 fn numbers(graph: &mut Graph, rules: &Rules<'_>, resolved: &[(Abi, Resolved)], token: u32) -> NodeId {
     let default = graph.returning(rules.default.to_ret());
     let mut ranges = Ranges::filled(default);
-    let of = |wanted: Abi| {
-        resolved
-            .iter()
-            .find(|(abi, _)| *abi == wanted)
-            .map(|(_, resolved)| resolved)
-    };
-    let first = resolved
-        .iter()
-        .find(|(abi, _)| abi.token() == token && *abi != Abi::X32);
+    let of = |wanted: Abi| resolved.iter().find(|(abi, _)| *abi == wanted).map(|(_, resolved)| resolved);
+    let first = resolved.iter().find(|(abi, _)| abi.token() == token && *abi != Abi::X32);
     if let Some((abi, resolved)) = first {
         calls(graph, &mut ranges, *abi, resolved, default);
     }

@@ -100,10 +100,7 @@ pub fn name(number: u32, abi: Abi) -> Option<&'static str> {
 
 /// Every call of an ABI by name, with its number.
 pub fn all(abi: Abi) -> impl Iterator<Item = (&'static str, u32)> {
-    TABLE
-        .iter()
-        .map(move |(name, row)| (*name, row[abi.column()]))
-        .filter(|(_, nr)| *nr != X)
+    TABLE.iter().map(move |(name, row)| (*name, row[abi.column()])).filter(|(_, nr)| *nr != X)
 }
 
 const SLOTS: usize = 2048;
@@ -120,10 +117,7 @@ const fn build_index() -> [u16; SLOTS] {
             slot = (slot + 1) & (SLOTS - 1);
         }
         row += 1;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the table has fewer rows than slots"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the table has fewer rows than slots")]
         {
             index[slot] = row as u16;
         }

@@ -32,10 +32,8 @@ fn exception(call: &Call, explanation: &Explanation) -> Option<Exception> {
         return Some(Exception::Stub);
     }
     let of_token = |abi: &Abi| abi.token() == call.token;
-    let known = Abi::ALL
-        .into_iter()
-        .filter(of_token)
-        .find_map(|abi| Some((syscalls::name(call.number, abi)?, abi)));
+    let known =
+        Abi::ALL.into_iter().filter(of_token).find_map(|abi| Some((syscalls::name(call.number, abi)?, abi)));
     let (name, abi) = known?;
     // A pseudo number: the ABI had no such call, or has it inside socketcall(2) or ipc(2) as well.
     let older = sys::number(name, arch(abi)).is_none_or(|theirs| theirs < -224);
@@ -50,10 +48,7 @@ fn compare(profile: &Profile) -> Result<BTreeSet<&'static str>, String> {
     };
     let ours = compile(profile).map_err(|error| error.to_string())?;
     let explainer = Explainer::new(profile).map_err(|error| error.to_string())?;
-    for call in calls(profile)
-        .iter()
-        .filter(|call| call.token != UNKNOWN_ABI.token())
-    {
+    for call in calls(profile).iter().filter(|call| call.token != UNKNOWN_ABI.token()) {
         let explanation = explainer.explain(call);
         match exception(call, &explanation) {
             Some(Exception::Stub) => {}
@@ -61,15 +56,11 @@ fn compare(profile: &Profile) -> Result<BTreeSet<&'static str>, String> {
                 excepted.insert(name);
             }
             None => {
-                let ours = run(ours.instructions(), call)
-                    .map_err(|error| error.to_string())?
-                    .ret;
+                let ours = run(ours.instructions(), call).map_err(|error| error.to_string())?.ret;
                 let theirs = run(&theirs, call).map_err(|error| error.to_string())?.ret;
                 if ours != theirs {
                     let action = Action::from_ret(theirs);
-                    return Err(format!(
-                        "{call:x?}: ours {explanation:?}, libseccomp's {action:?}"
-                    ));
+                    return Err(format!("{call:x?}: ours {explanation:?}, libseccomp's {action:?}"));
                 }
             }
         }
@@ -104,25 +95,14 @@ fn podmans_own_file_has_libseccomps_verdicts() {
 /// Resolves the conditions engines put on rules, as they do: by architecture and capability.
 fn for_amd64(file: &serde_json::Value, capabilities: &[&str]) -> Profile {
     let mut profile: Profile = serde_json::from_value(file.clone()).expect("a profile");
-    profile.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
-        .map(str::to_owned)
-        .into();
+    profile.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"].map(str::to_owned).into();
     let listed = |filter: &serde_json::Value, key: &str, wanted: &[&str]| {
         let list = filter[key].as_array().map_or(&[][..], Vec::as_slice);
-        (
-            list.is_empty(),
-            list.iter()
-                .filter_map(|v| v.as_str())
-                .any(|v| wanted.contains(&v)),
-        )
+        (list.is_empty(), list.iter().filter_map(|v| v.as_str()).any(|v| wanted.contains(&v)))
     };
     let applies = |rule: &serde_json::Value| {
         ["arches", "caps"].iter().all(|key| {
-            let wanted = if *key == "arches" {
-                &["amd64"]
-            } else {
-                capabilities
-            };
+            let wanted = if *key == "arches" { &["amd64"] } else { capabilities };
             let (unlimited, included) = listed(&rule["includes"], key, wanted);
             let (_, excluded) = listed(&rule["excludes"], key, wanted);
             (unlimited || included) && !excluded
