@@ -284,8 +284,11 @@ impl Context<'_> {
         }
         let target = in_root(&mount.destination);
         if target.is_empty() {
-            let reason =
-                format!("mountpoint {:?} is on the top of rootfs \"{}\"", mount.destination, self.place.rootfs.display());
+            let reason = format!(
+                "mountpoint {:?} is on the top of rootfs \"{}\"",
+                mount.destination,
+                self.place.rootfs.display()
+            );
             return Err(refused("destination", reason));
         }
         let kind = self.kind(index, mount, &options, bind)?;
@@ -295,7 +298,7 @@ impl Context<'_> {
         let late_readonly = is_filled && flags.is_some_and(|flags| flags.exact.set & READONLY != 0);
         Ok(MountPlan {
             index,
-            source: self.source(mount, bind),
+            source: self.source(mount, bind).map_err(|reason| refused("source", reason))?,
             destination: mount.destination.clone(),
             on: on(mount, &options, bind),
             flags: if late_readonly { flags.map(Flags::writable) } else { flags },
@@ -335,12 +338,13 @@ impl Context<'_> {
         Err(Error::refused(format!("/mounts/{index}"), reason))
     }
 
-    fn source(&self, mount: &Mount, bind: bool) -> String {
-        if bind {
-            // Joining an absolute path gives that path.
-            return self.place.bundle.join(&mount.source).to_string_lossy().into_owned();
+    fn source(&self, mount: &Mount, bind: bool) -> std::result::Result<String, String> {
+        if !bind {
+            return Ok(if mount.source.is_empty() { mount.kind.clone() } else { mount.source.clone() });
         }
-        if mount.source.is_empty() { mount.kind.clone() } else { mount.source.clone() }
+        // Joining an absolute path gives that path.
+        let path = self.place.bundle.join(&mount.source).into_os_string().into_string();
+        path.map_err(|path| format!("path is not valid UTF-8: {}", path.display()))
     }
 
     fn file_system(&self, name: &str, options: &Options) -> FileSystem {
@@ -440,7 +444,9 @@ fn flags(options: &Options, kind: &Kind) -> (Option<Flags>, Attributes) {
             let both = |flags: Attributes| Attributes { set: flags.set & !clear | set, clear: flags.clear };
             (Some(Flags { exact: both(exact), lenient: both(lenient) }), Attributes::default())
         }
-        Kind::Bind(_) | Kind::Remount { superblock: None } if !options.names_flags() => (None, options.recursive),
+        Kind::Bind(_) | Kind::Remount { superblock: None } if !options.names_flags() => {
+            (None, options.recursive)
+        }
         Kind::Bind(_) | Kind::Remount { .. } => (Some(Flags { exact, lenient }), options.recursive),
     }
 }

@@ -34,11 +34,11 @@ use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use root_dir::{Found, Last, Missing, RootDir};
 pub(crate) use sources::{Sources, prepare};
 
 use mask::Mask;
 use mount::Mounted;
+use root_dir::{Found, Last, Missing, RootDir};
 
 /// What a child knows of its cgroups, for cgroup mounts.
 pub(crate) struct CgroupView<'a> {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, OFlags};
 
-use crate::error::{Error, Result};
+use crate::error::{During, Error, Result};
 use crate::plan::mounts::{
     Attributes, FileSystem, FsOption, Kind, MountPlan, On, RootfsPlan, check_not_in_proc,
 };
@@ -38,8 +38,9 @@ pub(super) fn mount_new(
     let mode =
         if fs.inherits_mode && !target.made { Some(stat_fd(&target.fd)?.st_mode & 0o7777) } else { None };
     let made = match make_file_system(fs, &mount.source, attributes, mode) {
-        Err(error) if fs.name == "sysfs" && error.errno == Errno::PERM && plan.user_namespace => {
-            return host_sys(plan, mount, &target.fd, attributes).map_err(|_| error.into());
+        Err(error) if is_withheld_sysfs(plan, fs, attributes, &error) => {
+            return host_sys(plan, mount, &target.fd, attributes)
+                .during(|| format!("{error}; bind /sys instead"));
         }
         result => result?,
     };
@@ -53,12 +54,15 @@ pub(super) fn mount_new(
     Ok(Mounted::At(made))
 }
 
-/// crun's way out where the kernel gives no sysfs, since the user namespace does not own the network namespace: the
-/// host's, read-only as it was asked for, and without the host's cgroups (CVE-2023-25809).
+/// The kernel gives a sysfs only to the user namespace that owns the network namespace.
+fn is_withheld_sysfs(plan: &RootfsPlan, fs: &FileSystem, attributes: u64, error: &sys::Error) -> bool {
+    let readonly = attributes & libc::MOUNT_ATTR_RDONLY != 0;
+    fs.name == "sysfs" && readonly && plan.user_namespace && error.errno == Errno::PERM
+}
+
+/// crun's way out of that: the host's sysfs, read-only as it was asked for, without the host's cgroups
+/// (CVE-2023-25809).
 fn host_sys(plan: &RootfsPlan, mount: &MountPlan, target: &OwnedFd, attributes: u64) -> Result<Mounted> {
-    if attributes & libc::MOUNT_ATTR_RDONLY == 0 {
-        return Err(sys::Error { call: "open_tree(\"/sys\")".into(), errno: Errno::PERM }.into());
-    }
     let made = clone_tree(CWD, "/sys", Depth::Tree)?;
     // The access time is the host's to choose.
     let set = attributes & (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC);

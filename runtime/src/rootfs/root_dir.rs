@@ -74,8 +74,8 @@ impl RootDir {
         missing: impl FnOnce() -> Result<Missing>,
         last: Last,
     ) -> Result<Found> {
-        let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        match self.try_openat2(dot_if_empty(path), OFlags::PATH, straight) {
+        // openat2 takes no empty path.
+        match self.open_straight(if path.is_empty() { "." } else { path }) {
             Some(Ok(fd)) => Ok(Found { fd, path: in_root(path), made: false }),
             Some(Err(error)) if !matches!(error.errno, Errno::LOOP | Errno::NOENT) => Err(error),
             Some(Err(_)) | None => self.walk(path, missing()?, last),
@@ -113,15 +113,16 @@ impl RootDir {
     }
 
     /// None: the kernel does not let us use it, or cannot tell because something is being renamed.
-    fn try_openat2(&self, path: &str, flags: OFlags, resolve: ResolveFlags) -> Option<Result<OwnedFd>> {
+    fn open_straight(&self, path: &str) -> Option<Result<OwnedFd>> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         for _ in 0..MAX_RACES {
             if self.openat2_refused.get() {
                 return None;
             }
-            match open_at2(&self.fd, path, flags, resolve) {
+            match open_at2(&self.fd, path, OFlags::PATH, resolve) {
                 Err(error) if error.errno == Errno::AGAIN => {}
                 Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => {
-                    self.openat2_refused.set(true)
+                    self.openat2_refused.set(true);
                 }
                 result => return Some(result),
             }
@@ -137,11 +138,6 @@ impl RootDir {
         }
         walk.end()
     }
-}
-
-/// `openat` takes no empty path.
-fn dot_if_empty(path: &str) -> &str {
-    if path.is_empty() { "." } else { path }
 }
 
 /// `..` is never given to the kernel: it goes back to a descriptor from which we came, so a directory that is

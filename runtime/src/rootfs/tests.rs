@@ -282,6 +282,7 @@ fn ways_of_binding() {
         let file = scratch.join("source/file");
         scratch.link("to-file", file.to_str().unwrap());
         scratch.file("root/target", "");
+        scratch.link("root/link", "/target");
         let (dir, file, link) =
             (dir.display(), file.display(), scratch.join("to-file").display().to_string());
         let inside = enter(
@@ -293,7 +294,8 @@ fn ways_of_binding() {
             {{"destination":"/copied","source":"{link}","options":["bind","copy-symlink"]}},
             {{"destination":"/target","source":"{link}","options":["bind"]}},
             {{"destination":"relative/x","source":"{dir}","options":["bind","rshared"]}},
-            {{"destination":"/new/linked","source":"{link}","options":["bind","src-nofollow"]}}
+            {{"destination":"/new/linked","source":"{link}","options":["bind","src-nofollow"]}},
+            {{"destination":"/link","source":"{link}","options":["bind","src-nofollow","dest-nofollow"]}}
         ]}}"#
             ),
         );
@@ -303,6 +305,11 @@ fn ways_of_binding() {
         assert_eq!(read("/target").unwrap(), "content");
         assert!(inside.at("/relative/x").peers.starts_with("shared:"));
         assert_eq!(std::fs::read_link("/new/linked").unwrap(), scratch.join("source/file"));
+        assert_eq!(
+            std::fs::read_link("/link").unwrap(),
+            scratch.join("source/file"),
+            "covers the link itself"
+        );
         assert_eq!(inside.plan.warnings.len(), 1);
     });
 }
@@ -505,6 +512,8 @@ fn propagation_of_the_root() {
         ("shared", "shared:"),
         ("rshared", "shared:"),
         ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
+        ("private", ""),
         ("slave", ""),
         ("rslave", ""),
     ] {
