@@ -36,6 +36,7 @@ use crate::sys::mounts::{Depth, MountChange, change_mount};
 
 pub(crate) use sources::{Sources, prepare};
 
+use devices::Means;
 use mask::Mask;
 use mount::Mounted;
 use root_dir::{Found, Last, Missing, RootDir};
@@ -102,7 +103,8 @@ fn build_with_no_umask(
         }
     }
     if let Some(nodes) = &plan.dev {
-        devices::fill_dev(&root.dir, nodes, plan.user_namespace, &mut sources)?;
+        let means = if plan.user_namespace { Means::Bind } else { Means::Make };
+        devices::fill_dev(&root.dir, nodes, means, &mut sources)?;
     }
     if !in_cgroup {
         (around.enter_cgroup)()?;

@@ -24,7 +24,8 @@ fn enter((plan, sources): (RootfsPlan, Sources)) -> Inside {
 
 #[test]
 fn usual_container() {
-    let linux = r#","maskedPaths":["/proc/keys","/sys/firmware"],"readonlyPaths":["/proc/sys"]"#;
+    let linux = r#","maskedPaths":["/proc/keys","/sys/firmware"],"readonlyPaths":["/proc/sys"],
+        "devices":[{"path":"/dev/fifo","type":"p"},{"path":"/dev/fifo2","type":"p","uid":3}]"#;
     in_user_namespace(
         "rootfs::userns_tests::usual_container",
         libc::CLONE_NEWNET,
@@ -35,6 +36,8 @@ fn usual_container() {
             assert_eq!(inside.at("/dev/null").kind, "devtmpfs", "bound, as it cannot be made");
             std::fs::write("/dev/null", "x").unwrap();
             assert_eq!(std::fs::metadata("/dev/zero").unwrap().rdev(), rustix::fs::makedev(1, 5));
+            assert_eq!(std::fs::metadata("/dev/fifo").unwrap().mode() & 0o170_000, 0o010_000);
+            assert_eq!(std::fs::metadata("/dev/fifo2").unwrap().uid(), 3);
             assert_eq!(read("/proc/keys").unwrap(), "");
             assert!(inside.at("/proc/sys").has("ro"));
             assert_eq!(std::fs::metadata("/dev/shm").unwrap().uid(), 0);
