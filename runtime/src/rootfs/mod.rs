@@ -88,8 +88,7 @@ fn build_with_no_umask(
     around: &mut Surroundings<'_>,
 ) -> Result<Root> {
     let dir = propagation::prepare_root(plan).during(|| "error preparing rootfs".into())?;
-    let mask = if plan.masked.is_empty() { None } else { Some(Mask::take_null(plan.label.clone())?) };
-    let mut root = Root { dir, late_readonly: Vec::new(), mask };
+    let mut root = Root { dir, late_readonly: Vec::new(), mask: None };
     let mut in_cgroup = false;
     for mount in &plan.mounts {
         if !in_cgroup && shows_cgroups(mount) {
@@ -105,6 +104,9 @@ fn build_with_no_umask(
     if let Some(nodes) = &plan.dev {
         let means = if plan.user_namespace { Means::Bind } else { Means::Make };
         devices::fill_dev(&root.dir, nodes, means, &mut sources)?;
+    }
+    if !plan.masked.is_empty() {
+        root.mask = Some(Mask::take_null(&root.dir, plan.label.clone())?);
     }
     if !in_cgroup {
         (around.enter_cgroup)()?;
