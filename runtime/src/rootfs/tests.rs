@@ -528,6 +528,45 @@ fn propagation_of_the_root() {
     }
 }
 
+/// The host's mounts are shared, as systemd makes them: what is done inside must not come out, and the root takes
+/// nothing from the host unless it is told to be a slave.
+#[test]
+fn shared_mounts_of_the_host() {
+    for (word, follows_host) in [
+        ("", false),
+        ("rprivate", false),
+        ("slave", true),
+        ("rslave", true),
+        ("shared", false),
+        ("rshared", false),
+        ("runbindable", false),
+    ] {
+        isolated(|scratch| {
+            let fs = crate::sys::mounts::open_fs("tmpfs").unwrap();
+            crate::sys::mounts::create_fs(&fs).unwrap();
+            let host = crate::sys::mounts::mount_fs(&fs, 0).unwrap();
+            let root = scratch.join("root");
+            crate::sys::mounts::attach_at(&host, rustix::fs::CWD, root.to_str().unwrap()).unwrap();
+            let shared = MountChange { propagation: libc::MS_SHARED, ..MountChange::default() };
+            change_mount(&host, Depth::One, &shared).unwrap();
+            std::fs::create_dir(root.join("inner")).unwrap();
+            let before = Table::new().count();
+            let container = || {
+                crate::sys::unshare(libc::CLONE_NEWNS).unwrap();
+                let json = format!(r#"{{"mounts":[{USUAL}],"linux":{{"rootfsPropagation":"{word}"}}}}"#);
+                let plan = plan(&root.join("inner"), &json).unwrap();
+                let inside =
+                    build_plan(plan, CgroupNamespace::No).unwrap_or_else(|error| panic!("{}", error.line()));
+                let line = inside.at(root.join("inner").to_str().unwrap());
+                assert_eq!(line.peers.contains("master:"), follows_host, "{word}: {line:?}");
+                inside.enter();
+            };
+            std::thread::scope(|scope| scope.spawn(container).join().unwrap());
+            assert_eq!(Table::new().count(), before, "{word}: nothing appears or goes on the host");
+        });
+    }
+}
+
 #[test]
 fn without_pivot_root_no_view_of_the_host_is_left() {
     isolated(|scratch| {
