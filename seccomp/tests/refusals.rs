@@ -1,4 +1,5 @@
 //! What a profile may not say: each refusal names the field and keeps the words engines look for.
+#![allow(clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! A compiled program, run by the interpreter, does what the rules say: for every number of every table, with
 //! arguments at the edges of the conditions, on written and on random profiles.
+#![allow(clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

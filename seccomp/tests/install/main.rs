@@ -1,6 +1,7 @@
 //! Filters in the kernel: what installing needs and gives, each action, the three ways into the kernel on x86-64, and a
 //! round trip with an agent.
 #![cfg(target_arch = "x86_64")]
+#![allow(clippy::expect_used, reason = "a test may stop")]
 
 #[path = "../support/mod.rs"]
 mod support;

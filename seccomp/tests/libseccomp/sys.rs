@@ -91,3 +91,23 @@ pub(crate) fn number(name: &str, arch: u32) -> Option<c_int> {
     let number = unsafe { seccomp_syscall_resolve_name_arch(arch, name.as_ptr()) };
     (number != ERROR).then_some(number)
 }
+
+/// Runs `act` in a child with `no_new_privs` set, and waits for it.
+#[allow(dead_code, reason = "for the bench")]
+pub(crate) fn in_child(act: impl FnOnce()) {
+    // SAFETY: the bench has one thread, so the child may do what it likes; it leaves by _exit.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: no memory is passed.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            act();
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: `status` outlives the call.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        }
+    }
+}

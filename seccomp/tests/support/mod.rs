@@ -1,7 +1,7 @@
 //! Profiles to compile and calls to try on them, for every test of verdicts.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use knarr_seccomp::default_profile::{Container, for_container};
 use knarr_seccomp::{Abi, Arg, Call, Profile, Rule, syscalls};
@@ -29,7 +29,7 @@ pub(crate) fn docker(capabilities: &[&str]) -> Profile {
     for_container(Container { capabilities: &capabilities, kernel: (6, 1) })
 }
 
-/// containerd's default, which Kubernetes calls RuntimeDefault: Docker's, with three more calls and no errno of its own.
+/// containerd's default, which Kubernetes calls `RuntimeDefault`: Docker's, with three more calls and no errno of its own.
 pub(crate) fn kubernetes() -> Profile {
     let mut profile = docker(&["CAP_SYS_CHROOT"]);
     profile.default_errno_ret = None;
@@ -135,13 +135,14 @@ pub(crate) fn arg(index: u32, op: &str, value: u64, value_two: u64) -> Arg {
 pub(crate) fn calls(profile: &Profile) -> Vec<Call> {
     let mut calls = Vec::new();
     for abi in Abi::ALL {
+        let names: BTreeMap<u32, &str> = syscalls::all(abi).map(|(name, number)| (number, name)).collect();
         let mut numbers: BTreeSet<u32> = (0..600).collect();
         numbers.extend([0x3fff_ffff, 0x4000_0000, 0x4000_0225, 0x8000_0000, u32::MAX - 1, u32::MAX]);
-        for (_, number) in syscalls::all(abi) {
-            numbers.extend([number, number + 1, number.saturating_sub(1)]);
+        for number in names.keys() {
+            numbers.extend([*number, *number + 1, number.saturating_sub(1)]);
         }
         for number in numbers {
-            let args = syscalls::name(number, abi).map_or_else(some_args, |name| args_for(profile, name));
+            let args = names.get(&number).map_or_else(some_args, |name| args_for(profile, name));
             calls.extend(args.into_iter().map(|args| Call { number, token: abi.token(), args }));
         }
     }

@@ -58,26 +58,18 @@ pub(crate) fn perform(verb: &str, words: &mut dyn Iterator<Item = String>) -> Op
 fn perform_on(verb: &str, on: &str, words: &mut dyn Iterator<Item = String>) -> Option<io::Result<Value>> {
     Some(match verb {
         "echo" => Ok(Value::from(on)),
-        "stderr" => io::stderr()
-            .write_all(format!("{on}\n").as_bytes())
-            .map(|()| Value::Null),
+        "stderr" => io::stderr().write_all(format!("{on}\n").as_bytes()).map(|()| Value::Null),
         "read" => read(on),
         "write" => write(on, &words.next()?),
         "open-read" => OpenOptions::new().read(true).open(on).map(|_| Value::Null),
         "open-write" => OpenOptions::new().write(true).open(on).map(|_| Value::Null),
-        "create" => OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(on)
-            .map(|_| Value::Null),
+        "create" => OpenOptions::new().write(true).create_new(true).open(on).map(|_| Value::Null),
         "mkdir" => fs::create_dir(on).map(|()| Value::Null),
         "stat" => stat(on),
         "list" => Ok(json!(facts::entries(on))),
         "mknod" => mknod(on, &words.next()?, &words.next()?, &words.next()?),
         "mount" => try_mount(on, &words.next()?, &words.next()?),
-        "umount" => unmount(on, UnmountFlags::empty())
-            .map_err(io::Error::from)
-            .map(|()| Value::Null),
+        "umount" => unmount(on, UnmountFlags::empty()).map_err(io::Error::from).map(|()| Value::Null),
         "chown" => std::os::unix::fs::chown(on, words.next()?.parse().ok(), None).map(|()| Value::Null),
         "signal" => {
             sys::kill(i32::try_from(std::process::id()).ok()?, on.parse().ok()?).map(|()| Value::Null)
@@ -110,10 +102,7 @@ fn read(path: &str) -> io::Result<Value> {
 }
 
 fn write(path: &str, text: &str) -> io::Result<Value> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NOCTTY)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(Value::Null)
 }
@@ -146,21 +135,14 @@ fn mknod(path: &str, kind: &str, major: &str, minor: &str) -> io::Result<Value> 
         "b" => FileType::BlockDevice,
         _ => FileType::Fifo,
     };
-    let number = |text: &str| {
-        text.parse::<u32>()
-            .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
-    };
+    let number = |text: &str| text.parse::<u32>().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
     let device: Dev = makedev(number(major)?, number(minor)?);
     mknodat(CWD, path, kind, Mode::from_raw_mode(0o600), device)?;
     Ok(Value::Null)
 }
 
 fn try_mount(source: &str, target: &str, kind: &str) -> io::Result<Value> {
-    let flags = if kind == "bind" {
-        MountFlags::BIND
-    } else {
-        MountFlags::empty()
-    };
+    let flags = if kind == "bind" { MountFlags::BIND } else { MountFlags::empty() };
     mount(source, target, kind, flags, None)?;
     Ok(Value::Null)
 }

@@ -16,7 +16,10 @@ pub(crate) fn spy(stop: &str) -> Value {
             let Some(exe) = foreign_executable(&process) else { continue };
             seen.insert(exe.to_string_lossy().into_owned());
             let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-            seen.extend(open.filter_map(|fd| fs::read_link(fd.path()).ok()).map(|to| to.to_string_lossy().into_owned()));
+            seen.extend(
+                open.filter_map(|fd| fs::read_link(fd.path()).ok())
+                    .map(|to| to.to_string_lossy().into_owned()),
+            );
         }
     }
     json!(seen)
@@ -33,7 +36,9 @@ pub(crate) fn overwrite(stop: &str) -> Value {
         for file in &kept {
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             let opened = OpenOptions::new().write(true).truncate(true).open(path);
-            written += usize::from(opened.and_then(|mut file| std::io::Write::write_all(&mut file, b"owned")).is_ok());
+            written += usize::from(
+                opened.and_then(|mut file| std::io::Write::write_all(&mut file, b"owned")).is_ok(),
+            );
         }
         kept.truncate(64);
     }

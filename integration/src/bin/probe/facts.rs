@@ -172,19 +172,14 @@ fn scheduling() -> Value {
 pub(crate) fn environment() -> Value {
     let pairs = std::env::vars_os()
         .map(|(name, value)| {
-            (
-                name.to_string_lossy().into_owned(),
-                Value::from(value.to_string_lossy().into_owned()),
-            )
+            (name.to_string_lossy().into_owned(), Value::from(value.to_string_lossy().into_owned()))
         })
         .collect();
     Value::Object(pairs)
 }
 
 pub(crate) fn directory() -> Option<String> {
-    std::env::current_dir()
-        .ok()
-        .map(|path| String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned())
+    std::env::current_dir().ok().map(|path| String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned())
 }
 
 pub(crate) fn namespaces() -> Value {
@@ -194,9 +189,7 @@ pub(crate) fn namespaces() -> Value {
             let link = fs::read_link(format!("/proc/self/ns/{name}")).ok();
             let inode = link.and_then(|link| {
                 let link = link.to_string_lossy().into_owned();
-                link.split(['[', ']'])
-                    .nth(1)
-                    .and_then(|inode| inode.parse::<u64>().ok())
+                link.split(['[', ']']).nth(1).and_then(|inode| inode.parse::<u64>().ok())
             });
             ((*name).to_owned(), json!(inode))
         })
@@ -229,10 +222,8 @@ pub(crate) fn descriptors() -> Value {
     let Ok(listing) = fs::read_dir("/proc/self/fd") else {
         return Value::Null;
     };
-    let numbers: Vec<i32> = listing
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
-        .collect();
+    let numbers: Vec<i32> =
+        listing.flatten().filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect();
     let open = numbers
         .into_iter()
         // The listing's own descriptor is gone by now.
@@ -263,40 +254,29 @@ fn capabilities(field: &str) -> Value {
     let Some(bits) = status(field).and_then(|text| u64::from_str_radix(&text, 16).ok()) else {
         return Value::Null;
     };
-    let names = CAPABILITIES
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| bits >> bit & 1 == 1);
+    let names = CAPABILITIES.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
     json!(names.map(|(_, name)| *name).collect::<Vec<_>>())
 }
 
 fn status(field: &str) -> Option<String> {
     let status = text("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find(|line| line.split(':').next() == Some(field))?;
+    let line = status.lines().find(|line| line.split(':').next() == Some(field))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 pub(crate) fn status_numbers(field: &str) -> Vec<u64> {
     let line = status(field).unwrap_or_default();
-    line.split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect()
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 pub(crate) fn entries(directory: &str) -> Option<Vec<String>> {
     let listing = fs::read_dir(directory).ok()?;
-    let mut names: Vec<String> = listing
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> =
+        listing.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Some(names)
 }
 
 fn text(path: &str) -> Option<String> {
-    fs::read(path)
-        .ok()
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }

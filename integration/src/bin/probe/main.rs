@@ -16,9 +16,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os()
-        .skip(1)
-        .map(|word| word.to_string_lossy().into_owned());
+    let mut words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     while let Some(verb) = words.next() {
         if verb == "exit" {
             let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);

@@ -42,14 +42,7 @@ pub(crate) fn get_mempolicy() -> io::Result<(i32, u64)> {
     let mut nodes = [0_u64; 16];
     // SAFETY: `nodes` has room for the 1024 bits announced.
     checked(unsafe {
-        libc::syscall(
-            libc::SYS_get_mempolicy,
-            &raw mut mode,
-            nodes.as_mut_ptr(),
-            1024,
-            0,
-            0,
-        )
+        libc::syscall(libc::SYS_get_mempolicy, &raw mut mode, nodes.as_mut_ptr(), 1024, 0, 0)
     })?;
     Ok((mode, nodes[0]))
 }
@@ -69,10 +62,7 @@ pub(crate) fn session_keyring() -> io::Result<String> {
             text.len(),
         )
     })?;
-    let length = usize::try_from(length)
-        .unwrap_or(0)
-        .saturating_sub(1)
-        .min(text.len());
+    let length = usize::try_from(length).unwrap_or(0).saturating_sub(1).min(text.len());
     Ok(String::from_utf8_lossy(&text[..length]).into_owned())
 }
 
@@ -89,11 +79,7 @@ pub(crate) fn wait_for_signal(signals: &[i32]) -> io::Result<i32> {
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
         libc::sigwait(&raw const set, &raw mut got)
     };
-    if failed == 0 {
-        Ok(got)
-    } else {
-        Err(io::Error::from_raw_os_error(failed))
-    }
+    if failed == 0 { Ok(got) } else { Err(io::Error::from_raw_os_error(failed)) }
 }
 
 pub(crate) fn block_signals(signals: &[i32]) {
@@ -147,9 +133,5 @@ pub(crate) fn file_system_magic(path: &str) -> io::Result<i64> {
 }
 
 fn checked(returned: i64) -> io::Result<i64> {
-    if returned < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(returned)
-    }
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }
