@@ -115,7 +115,7 @@ impl Table {
     pub(super) fn at(&self, point: &str) -> Option<Line> {
         let text = read_to_end(self.proc.open_file(&self.path, OFlags::RDONLY).unwrap()).unwrap();
         let text = String::from_utf8(text).unwrap();
-        text.lines().filter_map(Line::parse).filter(|line| line.point == point).last()
+        text.lines().filter_map(Line::parse).rfind(|line| line.point == point)
     }
 
     pub(super) fn count(&self) -> usize {

@@ -24,7 +24,7 @@ fn build_in(scratch: &Scratch, json: &str) -> Result<Inside> {
     build_plan(plan(&scratch.join("root"), json)?, CgroupNamespace::No)
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum CgroupNamespace {
     No,
     New,
