@@ -2,7 +2,7 @@
 //! creation uses too; the messages are those of `protocol`, from Joined on.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use knarr_cgroups::{Already, Cgroup};
 use rustix::fs::Mode;
@@ -11,6 +11,7 @@ use crate::affinity::{self, Moment};
 use crate::caught_signals::Signals;
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
+use crate::identity::Setgroups;
 use crate::idmap::Caller;
 use crate::launch;
 use crate::plan::process::{ProcessPlan, Terminal};
@@ -18,7 +19,7 @@ use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
 use crate::spawn::{Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, rlimits};
+use crate::{keyring, log, rlimits, spawn};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
@@ -74,7 +75,11 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
     match (&affinity.last, &affinity.initial) {
         (Some(mask), _) => affinity::set(Some(child.pid), mask, Moment::Final)?,
         // The kernel keeps the caller's narrower mask inside a wider cpuset.
-        (None, None) => affinity::reset(Some(child.pid))?,
+        (None, None) => {
+            if let Err(error) = affinity::reset(Some(child.pid)) {
+                log::warn(format_args!("{}", error.line()));
+            }
+        }
         (None, Some(_)) => {}
     }
     launch::set_oom_score(entry.process, child.pid)?;
@@ -91,6 +96,7 @@ fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<Own
                 rlimits::apply(child.pid, &entry.process.rlimits)?;
                 end.order(Order::Proceed)?;
             }
+            Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
             Some(Report::Found) => return Ok(terminal),
             Some(Report::Failed(error)) => return Err(error),
             Some(Report::Built | Report::Forked(_)) | None => {
@@ -121,13 +127,19 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     end.ready()?;
     end.await_order(Order::Proceed)?;
     let setgroups = launch::setgroups(&proc, in_user_namespace)?;
-    let prepared = launch::take_identity(process, setgroups, entry.passed)?;
+    // See init: nothing below returns, because what owned the closed descriptors would close them again.
+    let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd())])
+        .and_then(|()| launch_program(entry, setgroups, end));
+    spawn::give_up(end, &error)
+}
+
+fn launch_program(entry: &Entry<'_>, setgroups: Setgroups, end: &InitEnd) -> Result<Infallible> {
+    let prepared = launch::take_identity(entry.process, setgroups, entry.passed, end)?;
     launch::outlive_parent()?;
     end.found()?;
-    fds::close_from(entry.passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
-    launch::execute(process, &prepared)
+    launch::execute(entry.process, &prepared)
 }
 
 fn open_terminal(process: &ProcessPlan, console: Option<&OwnedFd>, end: &InitEnd) -> Result<()> {

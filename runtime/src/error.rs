@@ -85,6 +85,19 @@ impl Error {
         Self::Refused { field: field.into(), reason: reason.into() }
     }
 
+    /// Adds the field to the text where the text does not speak of it: for what is refused before anything exists.
+    pub(crate) fn naming_the_field(self) -> Self {
+        match self {
+            Self::Refused { field, reason } => {
+                let name = field.rsplit('/').find(|part| !part.is_empty() && part.parse::<usize>().is_err());
+                let named = name.is_none_or(|name| reason.to_lowercase().contains(&name.to_lowercase()));
+                let reason = if named { reason } else { format!("{reason} ({field})") };
+                Self::Refused { field, reason }
+            }
+            other => other,
+        }
+    }
+
     /// The configuration field at fault, where one is known: a JSON pointer.
     pub(crate) fn field(&self) -> Option<&str> {
         match self {
@@ -115,7 +128,7 @@ impl Error {
             let _ = write!(line, ": {error}");
             cause = error.source();
         }
-        line.replace('\n', " ")
+        line
     }
 }
 

@@ -3,7 +3,7 @@
 //! A process made by fork has all descriptors of the runtime at their numbers. Those that are passed on start at 3
 //! without a gap, so none of them has to move: it is enough to close the rest (CVE-2024-21626).
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, Uid, fchown, fstat, major, minor, openat, statat,
@@ -117,24 +117,27 @@ fn hide_one_by_one(first: u32) -> Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor from `first` on but `keep`, right before execve, so that nothing of the host can be
-/// named as `/proc/self/fd/N` while the kernel looks for the program. All owners of these numbers are dead weight
-/// from here on. A kernel without `close_range(2)` has them closed by execve itself.
-pub(crate) fn close_from(first: u32, keep: Option<u32>) -> Result<()> {
-    let close = |from: u32, to: u32| match close_range(from, to, RangeAct::Close) {
-        Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => Ok(()),
-        result => result,
-    };
-    match keep.filter(|keep| *keep >= first) {
-        None => close(first, u32::MAX)?,
-        Some(keep) => {
-            if keep > first {
-                close(first, keep - 1)?;
-            }
-            close(keep + 1, u32::MAX)?;
+/// Closes every descriptor from `first` on but those to `keep`, so that nothing of the host can be named as
+/// `/proc/self/fd/N` by a path of the configuration or of the image (CVE-2024-21626). All owners of the closed numbers
+/// are dead weight from here on: they must not be dropped. A kernel without close_range has them closed by execve.
+pub(crate) fn close_from(first: u32, keep: &[Option<BorrowedFd<'_>>]) -> Result<()> {
+    let mut keep: Vec<u32> = keep.iter().flatten().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    let mut from = first;
+    for kept in keep.into_iter().filter(|kept| *kept >= first) {
+        if kept > from {
+            close(from, kept - 1)?;
         }
+        from = kept + 1;
     }
-    Ok(())
+    close(from, u32::MAX)
+}
+
+fn close(from: u32, to: u32) -> Result<()> {
+    match close_range(from, to, RangeAct::Close) {
+        Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 /// Replaces a stdio descriptor that is the host's /dev/null by the container's: through the host's, the program

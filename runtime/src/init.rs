@@ -4,7 +4,7 @@
 //! messages to the parent are drawn in `protocol`.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -13,6 +13,7 @@ use crate::caught_signals::Signals;
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
+use crate::identity::Setgroups;
 use crate::keyring::{self, Searchable};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
@@ -24,7 +25,7 @@ use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, lsm, net_devices, start_gate, sysctl};
+use crate::{launch, log, lsm, net_devices, spawn, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -55,7 +56,7 @@ pub(crate) enum Start<'a> {
 
 /// The whole list. Returns only an error.
 pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> Result<Infallible> {
-    let Scene { plan, console, passed, start, .. } = scene;
+    let Scene { plan, console, .. } = scene;
     let process = &plan.process;
     // Nobody's but the parent's.
     launch::begin()?;
@@ -98,18 +99,32 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     end.ready()?;
     end.await_order(Order::Proceed)?;
     let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
-    let prepared = launch::take_identity(process, setgroups, *passed)?;
+    // Nothing of the host is open from here on, while we look at the image's paths and wait, perhaps for days. What
+    // owned the descriptors must not close them again, so nothing below returns.
+    let Err(error) = close_all_but(scene, end).and_then(|()| launch_program(scene, setgroups, end));
+    spawn::give_up(end, &error)
+}
+
+fn close_all_but(scene: &Scene<'_>, end: &InitEnd) -> Result<()> {
+    let gate = match &scene.start {
+        Start::Gate(gate) => Some(gate.as_fd()),
+        Start::Channel(_) => None,
+    };
+    fds::close_from(scene.passed.first_private(), &[Some(end.as_fd()), gate])
+}
+
+/// The last steps: identity, the wait for `start`, execve.
+fn launch_program(scene: &Scene<'_>, setgroups: Setgroups, end: &InitEnd) -> Result<Infallible> {
+    let process = &scene.plan.process;
+    let prepared = launch::take_identity(process, setgroups, scene.passed, end)?;
     launch::outlive_parent()?;
     end.found()?;
-
-    // Nothing of the host stays open while we wait, perhaps for days.
-    match start {
+    match &scene.start {
         Start::Gate(gate) => {
-            fds::close_from(passed.first_private(), Some(gate.as_raw_fd().unsigned_abs()))?;
+            fds::close_from(scene.passed.first_private(), &[Some(gate.as_fd())])?;
             start_gate::wait(gate.as_fd())?;
         }
         Start::Channel(signals) => {
-            fds::close_from(passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
             signals.map_or(Ok(()), Signals::unblock)?;
             end.await_order(Order::Start)?;
         }

@@ -115,7 +115,12 @@ impl Prepared {
 
 /// Takes on labels, ids and capabilities, and finds the program. The order is the kernel's: each step needs a
 /// privilege that a later one drops.
-pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed: Passed) -> Result<Prepared> {
+pub(crate) fn take_identity(
+    process: &ProcessPlan,
+    setgroups: Setgroups,
+    passed: Passed,
+    end: &InitEnd,
+) -> Result<Prepared> {
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
     let env = environment(process, passed)?;
@@ -131,7 +136,7 @@ pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed:
     working_directory::verify()?;
     if let Some(sets) = &process.capabilities {
         for warning in capabilities::apply(sets)? {
-            log::warn(format_args!("{warning}"));
+            end.warning(&warning)?;
         }
     }
     Ok(Prepared { program: program::find(&process.args[0], &process.env.path)?, env })

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use knarr_cgroups::{Already, Cgroup, Request};
 
+use crate::affinity;
 use crate::bundle::Bundle;
 use crate::caught_signals::Signals;
 use crate::cli::{CreateArgs, Globals};
@@ -17,7 +18,7 @@ use crate::container::Container;
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
 use crate::hooks::{self, Environment};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::idmap::Caller;
 use crate::init::{self, Building, Scene, Start};
 use crate::notify_socket::Manager;
@@ -72,8 +73,10 @@ impl Design {
                 rootfs: &rootfs,
                 pivot: if args.no_pivot { Pivot::Avoid } else { Pivot::Use },
                 new_keyring: !args.no_new_keyring,
+                shared: host::shared_namespaces(&bundle.spec),
             },
-        )?;
+        )
+        .map_err(Error::naming_the_field)?;
         let warnings = plan.rootfs.warnings.iter().chain(&plan.process.warnings);
         for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
             log::warn(format_args!("{warning}"));
@@ -290,6 +293,9 @@ impl Making<'_> {
         let plan = &self.design.plan;
         let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
         cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())?;
+        if let Err(error) = affinity::reset(Some(child.pid)) {
+            log::warn(format_args!("{}", error.line()));
+        }
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
         cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
@@ -311,6 +317,7 @@ impl Making<'_> {
                     self.record_init(record)?;
                     end.order(Order::Proceed)?;
                 }
+                Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
                 Some(Report::Found) => return Ok(terminal),
                 Some(Report::Failed(error)) => {
                     return Err(error).during(|| "error during container init".into());

@@ -16,6 +16,7 @@
 //!                                                      labels, sysctls, masked paths, scheduling
 //!   <------------------------------------------ Ready  everything but identity is in place
 //!   rlimits from outside, state written; Proceed ----> identity, capabilities, program looked up
+//!   <------------------------------------ Warning, ...   what ends up in the log
 //!   <------------------------------------------ Found  only execve is left
 //!   create: record, pid file, exit                     reads one byte from exec.fifo
 //!   run:    Start -----------------------------------> startContainer hooks, execve (the socket closes: it worked)
@@ -62,6 +63,8 @@ pub(crate) enum Report {
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
     Ready,
+    /// For the log, which init has no descriptor of any more.
+    Warning(String),
     Found,
     Failed(Error),
 }
@@ -70,6 +73,7 @@ const FORKED: u8 = b'f';
 const BUILT: u8 = b'b';
 const TERMINAL: u8 = b't';
 const READY: u8 = b'r';
+const WARNING: u8 = b'w';
 const FOUND: u8 = b'F';
 const FAILED: u8 = b'E';
 
@@ -86,8 +90,16 @@ pub(crate) fn channel() -> Result<(ParentEnd, InitEnd)> {
 }
 
 impl ParentEnd {
+    /// When init is gone, what it said last is the error.
     pub(crate) fn order(&self, order: Order) -> Result<()> {
-        send(self.0.as_fd(), &[order as u8], None).during(|| "the container's init process is gone".into())
+        let sent = send(self.0.as_fd(), &[order as u8], None);
+        match sent.as_ref().map_err(Error::errno) {
+            Err(Some(libc::EPIPE | libc::ECONNRESET)) => match self.report()? {
+                Some(Report::Failed(error)) => Err(error),
+                _ => sent.during(|| "the container's init process is gone".into()),
+            },
+            _ => sent,
+        }
     }
 
     /// Lets the program run; returns once it does.
@@ -110,6 +122,7 @@ impl ParentEnd {
             (TERMINAL, Some(fd)) => Report::Terminal(fd),
             (BUILT, None) => Report::Built,
             (READY, None) => Report::Ready,
+            (WARNING, None) => Report::Warning(String::from_utf8_lossy(body).into_owned()),
             (FOUND, None) => Report::Found,
             (FAILED, None) => Report::Failed(decode_failure(body)),
             _ => return Err(malformed()),
@@ -137,6 +150,11 @@ impl InitEnd {
 
     pub(crate) fn ready(&self) -> Result<()> {
         self.report(READY, None)
+    }
+
+    pub(crate) fn warning(&self, text: &str) -> Result<()> {
+        let packet = [&[WARNING], text.as_bytes()].concat();
+        send(self.0.as_fd(), &packet[..packet.len().min(MAX_PACKET)], None)
     }
 
     pub(crate) fn found(&self) -> Result<()> {
@@ -208,14 +226,14 @@ fn send(socket: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Re
     }
 }
 
-/// Receives one packet; length 0 is the end of the channel, which a reset (a peer that died with unread orders) is too.
+/// Receives one packet; length 0 is the end of the channel.
 fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         match recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok((0, None)),
+            // A peer that died with unread orders: what it sent before is still there to be read.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(errno) => return Err(errno).named(|| "recvmsg(init channel)".into()).map_err(Error::from),
             Ok(message) => {
                 let fd = control.drain().find_map(|message| match message {

@@ -57,6 +57,8 @@ pub(crate) struct Given<'a> {
     pub(crate) rootfs: &'a Path,
     pub(crate) pivot: Pivot,
     pub(crate) new_keyring: bool,
+    /// Joined by path, but the caller's own.
+    pub(crate) shared: Vec<Kind>,
 }
 
 impl Plan {
@@ -92,7 +94,7 @@ impl Plan {
             )?,
             hostname: spec.hostname.clone(),
             domainname: spec.domainname.clone(),
-            sysctls: sysctl::compile(&linux.sysctl, own_namespaces(&namespaces))?,
+            sysctls: sysctl::compile(&linux.sysctl, own_namespaces(&namespaces, &given.shared))?,
             net_devices: net_devices::plan(&linux.net_devices, &namespaces)?,
             hooks: Hooks::plan(spec.hooks.as_ref())?,
             limits: limits(linux, given.host)?,
@@ -137,12 +139,13 @@ fn limits(linux: &Linux, host: &Host) -> Result<Limits> {
     Ok(Limits::compile(resources, host.hierarchies.mode(), DeviceRules::Apply)?)
 }
 
-fn own_namespaces(namespaces: &Namespaces) -> OwnNamespaces {
+fn own_namespaces(namespaces: &Namespaces, shared: &[Kind]) -> OwnNamespaces {
+    let own = |kind| namespaces.has(kind) && !shared.contains(&kind);
     OwnNamespaces {
-        ipc: namespaces.has(Kind::Ipc),
-        network: namespaces.has(Kind::Network),
-        user: namespaces.has(Kind::User),
-        uts: namespaces.has(Kind::Uts),
+        ipc: own(Kind::Ipc),
+        network: own(Kind::Network),
+        user: own(Kind::User),
+        uts: own(Kind::Uts),
     }
 }
 

@@ -11,6 +11,7 @@ mod hooks;
 mod json;
 mod linux;
 mod mounts;
+mod place;
 mod process;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(crate) use linux::{
     Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset,
 };
 pub(crate) use mounts::{Mount, Root};
+pub(crate) use place::pointer;
 pub(crate) use process::{
     Capabilities, ConsoleSize, CpuAffinity, IoPriority, Process, Rlimit, Scheduler, User,
 };

@@ -44,6 +44,30 @@ pub(crate) fn set_signal_mask(mask: &SignalMask) -> Result<()> {
     Ok(())
 }
 
+/// Runs `act` with no signal blocked, as a child that it starts should begin.
+pub(crate) fn with_unblocked_signals<T>(act: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    let as_io = |error: Error| std::io::Error::from(error.errno);
+    let blocked = block_signals().map_err(as_io)?;
+    set_signal_mask(&no_signal()).map_err(as_io)?;
+    let result = act();
+    set_signal_mask(&blocked).map_err(as_io)?;
+    result
+}
+
+/// The C library's name of a signal, in lower case as Go prints it.
+pub(crate) fn signal_text(signal: libc::c_int) -> String {
+    // SAFETY: strsignal returns a string that lives until the next call; this process has one thread.
+    let text = unsafe {
+        let text = libc::strsignal(signal);
+        if text.is_null() {
+            std::borrow::Cow::from("unknown")
+        } else {
+            std::ffi::CStr::from_ptr(text).to_string_lossy()
+        }
+    };
+    text.to_lowercase()
+}
+
 /// A descriptor that yields the caller's pending blocked signals, without waiting for one.
 pub(crate) fn signalfd() -> Result<OwnedFd> {
     let all = every_signal();
@@ -58,6 +82,15 @@ fn every_signal() -> SignalMask {
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         SignalMask(all.assume_init())
+    }
+}
+
+fn no_signal() -> SignalMask {
+    let mut none = std::mem::MaybeUninit::uninit();
+    // SAFETY: the call initialises the set and cannot fail.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        SignalMask(none.assume_init())
     }
 }
 
