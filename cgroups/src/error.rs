@@ -72,6 +72,8 @@ pub enum Error {
     Write { path: PathBuf, value: String, source: Errno },
     #[error("create cgroup {}", path.display())]
     MakeDir { path: PathBuf, source: Errno },
+    #[error("change the owner of {}", path.display())]
+    Delegate { path: PathBuf, source: Errno },
     #[error("remove cgroup {}", path.display())]
     RemoveDir { path: PathBuf, source: Errno },
     #[error("statfs {}", path.display())]
@@ -110,6 +112,8 @@ pub enum Error {
     FreezeTimeout { path: PathBuf, seconds: u64 },
     #[error("signal process {pid}")]
     Signal { pid: i32, source: Errno },
+    #[error("watch for the end of memory")]
+    Watch { source: Errno },
     #[error("wait for cgroup {}", path.display())]
     Wait { path: PathBuf, source: Errno },
     #[error("bad sub cgroup path: {}", .0.display())]
@@ -193,12 +197,14 @@ impl Error {
             | Self::Write { source, .. }
             | Self::MakeDir { source, .. }
             | Self::RemoveDir { source, .. }
+            | Self::Delegate { source, .. }
             | Self::Statfs { source, .. }
             | Self::Join { source, .. }
             | Self::Bpf { source, .. }
             | Self::Signal { source, .. }
             | Self::BusConnect { source, .. }
             | Self::BusIo { source, .. }
+            | Self::Watch { source }
             | Self::Wait { source, .. } => Some(source.0),
             Self::RootlessNeedsPermission { source } | Self::Unified { source, .. } => source.errno(),
             _ => None,
