@@ -5,25 +5,31 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
 use knarr_cgroups::{Already, Cgroup};
+use knarr_seccomp::notify;
 use rustix::fs::Mode;
 
 use crate::affinity::{self, Moment};
 use crate::caught_signals::Signals;
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
+use crate::hooks::State;
 use crate::identity::Setgroups;
 use crate::idmap::Caller;
 use crate::launch;
 use crate::plan::process::{ProcessPlan, Terminal};
+use crate::plan::seccomp::{self as plan, Filter};
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
 use crate::spawn::{Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, rlimits, spawn};
+use crate::{keyring, log, rlimits, seccomp, spawn};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
     pub(crate) process: &'a ProcessPlan,
+    pub(crate) filter: Option<&'a Filter>,
+    /// The container's state, for a seccomp agent.
+    pub(crate) state: State<'a>,
     /// pidfd of the container's first process.
     pub(crate) init: OwnedFd,
     /// `CLONE_NEW*` of the namespaces the container has of its own.
@@ -48,6 +54,7 @@ pub(crate) struct Entered {
 
 /// Puts a process into the container, up to the point where its program would run.
 pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
+    let agent = seccomp::prepare(entry.filter)?;
     let beside = Beside {
         init: entry.init.as_fd(),
         namespaces: entry.namespaces,
@@ -55,7 +62,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         cgroup: entry.cgroup.clone_dir(),
     };
     let (child, end) = beside.spawn(|end| inside(entry, end))?;
-    match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end)) {
+    match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
             child.kill_and_reap();
@@ -87,7 +94,12 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
 }
 
 /// Answers the process until only execve is left.
-fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<OwnedFd>> {
+fn serve(
+    entry: &Entry<'_>,
+    child: &Child,
+    end: &ParentEnd,
+    mut connection: Option<notify::Agent>,
+) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
     loop {
         match end.report()? {
@@ -95,6 +107,14 @@ fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<Own
             Some(Report::Ready) => {
                 rlimits::apply(child.pid, &entry.process.rlimits)?;
                 end.order(Order::Proceed)?;
+            }
+            Some(Report::Listener(number)) => {
+                let agent = entry.filter.and_then(|filter| filter.agent.as_ref());
+                if let (Some(connection), Some(agent)) = (connection.take(), agent) {
+                    let child_pid = child.pid.as_raw_nonzero().get();
+                    let listener = (child.pidfd.as_fd(), number);
+                    seccomp::hand_over(connection, agent, listener, (child_pid, &entry.state), end)?;
+                }
             }
             Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
             Some(Report::Found) => return Ok(terminal),
@@ -134,11 +154,12 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
 }
 
 fn launch_program(entry: &Entry<'_>, setgroups: Setgroups, end: &InitEnd) -> Result<Infallible> {
-    let prepared = launch::take_identity(entry.process, setgroups, entry.passed, end)?;
+    let prepared = launch::take_identity(entry.process, setgroups, entry.passed, entry.filter, end)?;
     launch::outlive_parent()?;
     end.found()?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
+    seccomp::install_at(plan::Moment::Last, entry.filter, end)?;
     launch::execute(entry.process, &prepared)
 }
 

@@ -48,6 +48,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] knarr_cgroups::Error),
 
+    #[error(transparent)]
+    Seccomp(#[from] knarr_seccomp::Error),
+
     /// The kernel's description of a process has no state or start time where proc(5) puts them.
     #[error("/proc/{pid}/stat has an unknown form")]
     ProcessStat { pid: i32 },
@@ -124,8 +127,9 @@ impl Error {
         let mut line = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
+            let text = error.downcast_ref().map_or_else(|| error.to_string(), sys::io_error_text);
             // Writing to a String cannot fail.
-            let _ = write!(line, ": {error}");
+            let _ = write!(line, ": {text}");
             cause = error.source();
         }
         line

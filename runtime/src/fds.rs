@@ -231,7 +231,7 @@ mod tests {
     fn a_descriptor_of_ours_does_not_pass_for_one_of_the_callers() {
         // However many the test runner left open, the number of this one is beyond them and it is close-on-exec.
         let ours = std::fs::File::open("/dev/null").expect("open");
-        let count = u32::try_from(std::os::fd::AsRawFd::as_raw_fd(&ours) - 2).expect("above 2");
+        let count = u32::try_from(ours.as_raw_fd() - 2).expect("above 2");
         let line = Passed::check(count, &ListenVariables::default()).expect_err("ours").line();
         let (start, end) =
             ("unable to stat preserved-fd ", format!(" (of {count}): no such file or directory"));

@@ -1,5 +1,6 @@
 //! Runs hooks: the container's state on stdin, what they print kept for the error, a deadline by poll(2).
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
@@ -28,7 +29,7 @@ pub(crate) struct State<'a> {
     /// 0 once the container has stopped, and left out then.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) pid: i32,
-    pub(crate) bundle: &'a str,
+    pub(crate) bundle: Cow<'a, str>,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub(crate) annotations: &'a std::collections::BTreeMap<String, String>,
 }

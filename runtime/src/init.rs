@@ -19,13 +19,14 @@ use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Terminal;
+use crate::plan::seccomp::Moment;
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order};
 use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, lsm, net_devices, spawn, start_gate, sysctl};
+use crate::{launch, log, lsm, net_devices, seccomp, spawn, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -116,7 +117,8 @@ fn close_all_but(scene: &Scene<'_>, end: &InitEnd) -> Result<()> {
 /// The last steps: identity, the wait for `start`, execve.
 fn launch_program(scene: &Scene<'_>, setgroups: Setgroups, end: &InitEnd) -> Result<Infallible> {
     let process = &scene.plan.process;
-    let prepared = launch::take_identity(process, setgroups, scene.passed, end)?;
+    let filter = scene.plan.seccomp.as_ref();
+    let prepared = launch::take_identity(process, setgroups, scene.passed, filter, end)?;
     launch::outlive_parent()?;
     end.found()?;
     match &scene.start {
@@ -129,6 +131,7 @@ fn launch_program(scene: &Scene<'_>, setgroups: Setgroups, end: &InitEnd) -> Res
             end.await_order(Order::Start)?;
         }
     }
+    seccomp::install_at(Moment::Last, filter, end)?;
     scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
     launch::execute(process, &prepared)
 }
@@ -159,7 +162,7 @@ impl Scene<'_> {
             id: self.id,
             status,
             pid: rustix::process::getpid().as_raw_nonzero().get(),
-            bundle: &self.bundle.to_string_lossy(),
+            bundle: self.bundle.to_string_lossy(),
             annotations: &self.spec.annotations,
         };
         hooks::run(stage, self.plan.hooks.of(stage), &state, environment)

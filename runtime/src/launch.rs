@@ -12,13 +12,15 @@ use crate::error::Result;
 use crate::fds::Passed;
 use crate::identity::{self, Setgroups};
 use crate::plan::process::{Home, ProcessPlan};
+use crate::plan::seccomp::{Filter, Moment};
 use crate::proc::{Proc, Scope};
 use crate::protocol::InitEnd;
 use crate::sys::{self, Named};
 use crate::tty::Pseudoterminal;
 use crate::working_directory::{self, Entered};
 use crate::{
-    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, users,
+    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler,
+    seccomp, users,
 };
 
 /// The first acts of a process that is to enter a container.
@@ -119,8 +121,10 @@ pub(crate) fn take_identity(
     process: &ProcessPlan,
     setgroups: Setgroups,
     passed: Passed,
+    filter: Option<&Filter>,
     end: &InitEnd,
 ) -> Result<Prepared> {
+    seccomp::install_at(Moment::WithPrivileges, filter, end)?;
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
     let env = environment(process, passed)?;
@@ -139,7 +143,9 @@ pub(crate) fn take_identity(
             end.warning(&warning)?;
         }
     }
-    Ok(Prepared { program: program::find(&process.args[0], &process.env.path)?, env })
+    let program = program::find(&process.args[0], &process.env.path)?;
+    seccomp::install_at(Moment::WhenFound, filter, end)?;
+    Ok(Prepared { program, env })
 }
 
 /// The configured variables, what systemd's sockets need, and HOME where it is missing.

@@ -44,6 +44,7 @@ mod rlimits;
 mod rootfs;
 mod scheduler;
 mod sealed_exe;
+mod seccomp;
 mod signals;
 mod spawn;
 mod spec;

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use knarr_cgroups::{Already, Cgroup, Request};
+use knarr_seccomp::notify;
 
 use crate::affinity;
 use crate::bundle::Bundle;
@@ -32,7 +33,7 @@ use crate::record::{self, Record};
 use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
+use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
@@ -120,10 +121,11 @@ pub(crate) fn make(
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
     };
     outside.passed.hide_the_rest()?;
+    let agent = seccomp::prepare(design.plan.seccomp.as_ref())?;
     let net_devices = net_devices::inspect(&design.plan.net_devices)?;
     let store = Store::open_or_make(&globals.root.path)?;
     let dir = store.create(&args.id)?;
-    let making = Making { globals, args, design, net_devices, store, dir, cgroup: None, child: None };
+    let making = Making { globals, args, design, net_devices, agent, store, dir, cgroup: None, child: None };
     making.run(purpose, outside)
 }
 
@@ -140,6 +142,8 @@ struct Making<'a> {
     args: &'a CreateArgs,
     design: &'a Design,
     net_devices: Vec<net_devices::Found>,
+    /// The seccomp agent, until the listener goes there.
+    agent: Option<notify::Agent>,
     store: Store,
     dir: StateDir,
     cgroup: Option<Cgroup>,
@@ -303,7 +307,7 @@ impl Making<'_> {
     }
 
     /// Answers init until only execve is left.
-    fn serve(&self, end: &ParentEnd, record: &mut Record) -> Result<Option<OwnedFd>> {
+    fn serve(&mut self, end: &ParentEnd, record: &mut Record) -> Result<Option<OwnedFd>> {
         let mut terminal = None;
         loop {
             match end.report()? {
@@ -317,6 +321,7 @@ impl Making<'_> {
                     self.record_init(record)?;
                     end.order(Order::Proceed)?;
                 }
+                Some(Report::Listener(number)) => self.hand_over_listener(number, end)?,
                 Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
                 Some(Report::Found) => return Ok(terminal),
                 Some(Report::Failed(error)) => {
@@ -328,18 +333,30 @@ impl Making<'_> {
     }
 
     fn run_hooks(&self, stage: Stage) -> Result<()> {
-        let Some(child) = &self.child else { return Ok(()) };
+        hooks::run(stage, self.design.plan.hooks.of(stage), &self.state(), Environment::Inherit)
+            .during(|| "error during container init".into())
+    }
+
+    /// The container as hooks and agents are told of it.
+    fn state(&self) -> hooks::State<'_> {
         let spec = &self.design.bundle.spec;
-        let state = hooks::State {
+        hooks::State {
             oci_version: &spec.oci_version,
             id: &self.args.id,
             status: "creating",
-            pid: child.pid.as_raw_nonzero().get(),
-            bundle: &self.design.bundle.dir.to_string_lossy(),
+            pid: self.child.as_ref().map_or(0, |child| child.pid.as_raw_nonzero().get()),
+            bundle: self.design.bundle.dir.to_string_lossy(),
             annotations: &spec.annotations,
+        }
+    }
+
+    fn hand_over_listener(&mut self, number: i32, end: &ParentEnd) -> Result<()> {
+        let agent = self.design.plan.seccomp.as_ref().and_then(|filter| filter.agent.as_ref());
+        let (Some(connection), Some(agent), Some(child)) = (self.agent.take(), agent, &self.child) else {
+            return Ok(());
         };
-        hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit)
-            .during(|| "error during container init".into())
+        let state = self.state();
+        seccomp::hand_over(connection, agent, (child.pidfd.as_fd(), number), (state.pid, &state), end)
     }
 
     /// Limits go on last, from outside, and the state says which process it is.

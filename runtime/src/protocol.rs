@@ -16,6 +16,8 @@
 //!                                                      labels, sysctls, masked paths, scheduling
 //!   <------------------------------------------ Ready  everything but identity is in place
 //!   rlimits from outside, state written; Proceed ----> identity, capabilities, program looked up
+//!   <----------------------------- Listener + number     (only with a seccomp agent: see seccomp.rs)
+//!   ListenerTaken ----------------------------------->
 //!   <------------------------------------ Warning, ...   what ends up in the log
 //!   <------------------------------------------ Found  only execve is left
 //!   create: record, pid file, exit                     reads one byte from exec.fifo
@@ -50,6 +52,7 @@ pub(crate) enum Order {
     Mapped = b'm',
     Joined = b'j',
     HooksDone = b'h',
+    ListenerTaken = b'l',
     Proceed = b'p',
     Start = b's',
 }
@@ -63,6 +66,8 @@ pub(crate) enum Report {
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
     Ready,
+    /// The number that init's seccomp listener has there.
+    Listener(i32),
     /// For the log, which init has no descriptor of any more.
     Warning(String),
     Found,
@@ -73,6 +78,7 @@ const FORKED: u8 = b'f';
 const BUILT: u8 = b'b';
 const TERMINAL: u8 = b't';
 const READY: u8 = b'r';
+const LISTENER: u8 = b'l';
 const WARNING: u8 = b'w';
 const FOUND: u8 = b'F';
 const FAILED: u8 = b'E';
@@ -122,6 +128,9 @@ impl ParentEnd {
             (TERMINAL, Some(fd)) => Report::Terminal(fd),
             (BUILT, None) => Report::Built,
             (READY, None) => Report::Ready,
+            (LISTENER, None) => {
+                Report::Listener(i32::from_le_bytes(body.try_into().map_err(|_| malformed())?))
+            }
             (WARNING, None) => Report::Warning(String::from_utf8_lossy(body).into_owned()),
             (FOUND, None) => Report::Found,
             (FAILED, None) => Report::Failed(decode_failure(body)),
@@ -150,6 +159,14 @@ impl InitEnd {
 
     pub(crate) fn ready(&self) -> Result<()> {
         self.report(READY, None)
+    }
+
+    /// By write(2): the filter that the listener belongs to is in force already.
+    pub(crate) fn listener(&self, number: i32) -> Result<()> {
+        let packet = [&[LISTENER], &number.to_le_bytes()[..]].concat();
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &packet))
+            .named(|| "write(init channel)".into())?;
+        Ok(())
     }
 
     pub(crate) fn warning(&self, text: &str) -> Result<()> {

@@ -15,10 +15,12 @@ use crate::enter::{Entered, Entry, enter};
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
 use crate::foreground::{Foreground, Orphans};
+use crate::hooks::State;
 use crate::plan::exec_process::{self, ExecFlags, UserFlag};
 use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::process_plan;
+use crate::plan::seccomp::Filter;
 use crate::spec::{self, Linux, Process, Spec};
 use crate::terminal_proxy::TerminalProxy;
 use crate::{host, log, pid_file, pidfd_socket, sealed_exe, unix_socket};
@@ -45,8 +47,18 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     } else if args.console_socket.is_some() {
         return Err(super::create::no_use_for_console_socket());
     }
+    let filter = Filter::plan(linux.seccomp.as_ref(), process.no_new_privileges)?;
     let entry = Entry {
         process: &process,
+        filter: filter.as_ref(),
+        state: State {
+            oci_version: &spec.oci_version,
+            id: &args.id,
+            status: Status::Running.name(),
+            pid: container.record.init_process_pid,
+            bundle: container.record.bundle().to_string_lossy(),
+            annotations: &spec.annotations,
+        },
         init: container.init()?.ok_or_else(stopped)?.into_pidfd(),
         namespaces: own_namespaces(&container, &namespaces)?,
         caller: host::caller(),

@@ -14,6 +14,7 @@ pub(crate) mod namespaces;
 pub(crate) mod net_devices;
 pub(crate) mod process;
 pub(crate) mod process_attributes;
+pub(crate) mod seccomp;
 pub(crate) mod sysctl;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ use self::mounts::{Pivot, Place, RootfsPlan};
 use self::namespaces::{Kind, Namespaces};
 use self::net_devices::NetDevice;
 use self::process::ProcessPlan;
+use self::seccomp::Filter;
 use self::sysctl::OwnNamespaces;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -46,6 +48,7 @@ pub(crate) struct Plan {
     pub(crate) net_devices: Vec<NetDevice>,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
+    pub(crate) seccomp: Option<Filter>,
 }
 
 /// What a plan is made from, besides the configuration.
@@ -98,6 +101,7 @@ impl Plan {
             net_devices: net_devices::plan(&linux.net_devices, &namespaces)?,
             hooks: Hooks::plan(spec.hooks.as_ref())?,
             limits: limits(linux, given.host)?,
+            seccomp: Filter::plan(linux.seccomp.as_ref(), process.no_new_privileges)?,
             namespaces,
             ids,
         })
@@ -183,9 +187,6 @@ fn check_rootless(caller: Caller, namespaces: &Namespaces, ids: &Ids, process: &
 
 /// Refused, rather than left out in silence.
 fn refuse_what_is_not_there_yet(linux: &Linux) -> Result<()> {
-    if linux.seccomp.is_some() {
-        return Err(Error::refused("/linux/seccomp", "linux.seccomp is not supported by this version"));
-    }
     if linux.intel_rdt.is_some() {
         return Err(Error::refused("/linux/intelRdt", "linux.intelRdt is not supported by this version"));
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use hooks::{Hook, Hooks};
 pub(crate) use json::parse;
 pub(crate) use linux::{
-    Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset,
+    Device, IdMapping, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset,
 };
 pub(crate) use mounts::{Mount, Root};
 pub(crate) use place::pointer;
