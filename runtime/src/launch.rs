@@ -158,7 +158,7 @@ fn verify_cwd() -> Result<()> {
 
 /// The end of this program: execve. Returns only an error.
 pub(crate) fn execute(process: &ProcessPlan, prepared: &Prepared) -> Result<Infallible> {
-    // Rust's start-up ignores SIGPIPE, and execve would hand that on.
+    // This program ignores SIGPIPE, and execve would hand that on.
     sys::restore_sigpipe()?;
     Err(program::execute(&prepared.program, &process.args, &prepared.env))
 }
