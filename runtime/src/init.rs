@@ -137,6 +137,10 @@ fn create_container_hooks(scene: &Scene<'_>, root: &Root) -> Result<()> {
 impl Scene<'_> {
     /// Hooks of the container's namespaces know its process by the number it has there.
     fn run_hooks(&self, stage: Stage, status: &str, environment: Environment<'_>) -> Result<()> {
+        let hooks = self.plan.hooks.of(stage);
+        if hooks.is_empty() {
+            return Ok(());
+        }
         let state = hooks::State {
             oci_version: &self.spec.oci_version,
             id: self.id,
@@ -145,7 +149,7 @@ impl Scene<'_> {
             bundle: &self.bundle.to_string_lossy(),
             annotations: &self.spec.annotations,
         };
-        hooks::run(stage, self.plan.hooks.of(stage), &state, environment)
+        hooks::run(stage, hooks, &state, environment)
     }
 }
 

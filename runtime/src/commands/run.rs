@@ -8,6 +8,7 @@ use crate::caught_signals::Signals;
 use crate::cli::{CreateArgs, Globals};
 use crate::error::Result;
 use crate::foreground::{Foreground, Orphans};
+use crate::plan::hooks::Hooks;
 use crate::parent::{self, Design, Made, Purpose};
 use crate::terminal_proxy::TerminalProxy;
 use crate::{log, sealed_exe, sys, teardown};
@@ -19,7 +20,7 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
     if args.detach {
         check_terminal(design.plan.process.terminal, args.console_socket.is_some())?;
         let made = parent::make(globals, args, &design, Purpose::Run)?;
-        start(&made)?;
+        start(&made, &design.plan.hooks)?;
         return Ok(0);
     }
     if args.console_socket.is_some() {
@@ -32,7 +33,7 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
         sys::set_child_subreaper()?;
     }
     let mut made = parent::make(globals, args, &design, Purpose::Run)?;
-    start(&made)?;
+    start(&made, &design.plan.hooks)?;
     made.container.dir.unlock()?;
     let foreground = Foreground {
         pid: made.child.pid,
@@ -45,17 +46,17 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
     let status = foreground.wait();
     if !args.keep {
         made.container.dir.lock()?;
-        teardown::destroy(&made.store, &made.container)?;
+        teardown::destroy_with(&made.store, &made.container, &design.plan.hooks)?;
     }
     status
 }
 
 /// Lets the program run. One that cannot run, or whose poststart hooks fail, leaves no container.
-fn start(made: &Made) -> Result<()> {
-    let started = made.end.start().and_then(|()| poststart(&made.container));
+fn start(made: &Made, hooks: &Hooks) -> Result<()> {
+    let started = made.end.start().and_then(|()| poststart(&made.container, hooks));
     started.inspect_err(|_| {
         made.child.kill_and_reap();
-        if let Err(error) = teardown::destroy(&made.store, &made.container) {
+        if let Err(error) = teardown::destroy_with(&made.store, &made.container, hooks) {
             log::warn(format_args!("{}", error.line()));
         }
     })
