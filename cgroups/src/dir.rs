@@ -24,11 +24,7 @@ impl Dir {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match retry_on_intr(|| fs::open(path, flags, Mode::empty())) {
-            Ok(fd) => Ok(Self {
-                fd,
-                path: path.to_owned(),
-                last: RefCell::new(None),
-            }),
+            Ok(fd) => Ok(Self { fd, path: path.to_owned(), last: RefCell::new(None) }),
             Err(source) => Err(Error::open(path, source)),
         }
     }

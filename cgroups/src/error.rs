@@ -29,6 +29,12 @@ impl fmt::Display for Errno {
 
 impl std::error::Error for Errno {}
 
+impl From<std::io::Error> for Errno {
+    fn from(error: std::io::Error) -> Self {
+        Self(io::Errno::from_io_error(&error).unwrap_or(io::Errno::IO))
+    }
+}
+
 /// Why an act on a cgroup failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,8 +44,22 @@ pub enum Error {
     Refused(#[from] Refusal),
     #[error("mountpoint for {0} not found")]
     NoHierarchy(String),
-    #[error("the systemd cgroup driver is not supported")]
-    NoSystemd,
+    #[error("no D-Bus address: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")]
+    NoBus,
+    #[error("connect to systemd at {address}")]
+    BusConnect { address: String, source: Errno },
+    #[error("{act} a D-Bus message")]
+    BusIo { act: &'static str, source: Errno },
+    #[error("D-Bus: {0}")]
+    BusProtocol(String),
+    #[error("{call}: {message}")]
+    BusReply { call: String, name: String, message: String },
+    #[error("unable to start unit {unit:?}")]
+    StartUnit { unit: String, source: Box<Error> },
+    #[error("unable to set unit properties of {unit:?}")]
+    SetUnit { unit: String, source: Box<Error> },
+    #[error("error in the job for systemd unit `{unit}`: got `{result}`")]
+    UnitJob { unit: String, result: String },
     #[error("no cgroup mount found in mountinfo")]
     NoMounts,
     #[error("cannot parse {}: {line:?}", file.display())]
@@ -49,11 +69,7 @@ pub enum Error {
     #[error("read {}", path.display())]
     Read { path: PathBuf, source: Errno },
     #[error("write {value:?} to {}", path.display())]
-    Write {
-        path: PathBuf,
-        value: String,
-        source: Errno,
-    },
+    Write { path: PathBuf, value: String, source: Errno },
     #[error("create cgroup {}", path.display())]
     MakeDir { path: PathBuf, source: Errno },
     #[error("remove cgroup {}", path.display())]
@@ -69,17 +85,9 @@ pub enum Error {
     #[error("cannot set {controller} limit: container could not join or create cgroup")]
     NoCgroup { controller: String },
     #[error("cannot set {file}: controller {controller} is not available in {}", path.display())]
-    NoController {
-        controller: String,
-        file: String,
-        path: PathBuf,
-    },
+    NoController { controller: String, file: String, path: PathBuf },
     #[error("unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})")]
-    MemoryInUse {
-        limit: String,
-        usage: String,
-        peak: String,
-    },
+    MemoryInUse { limit: String, usage: String, peak: String },
     #[error("rejecting memory limit {limit} <= usage {usage}")]
     MemoryBelowUsage { limit: u64, usage: u64 },
     #[error("rejecting memory+swap limit {limit} <= usage {usage}")]
@@ -118,6 +126,18 @@ pub enum Refusal {
         "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {0:?} instead"
     )]
     SystemdPath(String),
+    #[error("invalid unit name: {0:?}")]
+    UnitName(String),
+    #[error("invalid slice name: {0}")]
+    SliceName(String),
+    #[error("annotation {key} name incorrect: {reason}")]
+    AnnotationName { key: String, reason: &'static str },
+    #[error("annotation {key}={value} value parse error: {reason}")]
+    AnnotationValue { key: String, value: String, reason: &'static str },
+    #[error("linux.resources.{field}: {list:?} is not a list of numbers and ranges")]
+    NodeList { field: &'static str, list: String },
+    #[error("unified resource {key:?} value invalid: {value:?}")]
+    UnifiedValue { key: String, value: String },
     #[error("invalid configuration: cannot use unified on cgroup v1")]
     UnifiedOnV1,
     #[error("unified resource {0:?} must be a file name (no slashes)")]
@@ -154,25 +174,15 @@ pub enum Refusal {
 
 impl Error {
     pub(crate) fn open(path: &Path, source: io::Errno) -> Self {
-        Self::Open {
-            path: path.to_owned(),
-            source: Errno(source),
-        }
+        Self::Open { path: path.to_owned(), source: Errno(source) }
     }
 
     pub(crate) fn read(path: &Path, source: io::Errno) -> Self {
-        Self::Read {
-            path: path.to_owned(),
-            source: Errno(source),
-        }
+        Self::Read { path: path.to_owned(), source: Errno(source) }
     }
 
     pub(crate) fn write(path: &Path, value: &str, source: io::Errno) -> Self {
-        Self::Write {
-            path: path.to_owned(),
-            value: value.to_owned(),
-            source: Errno(source),
-        }
+        Self::Write { path: path.to_owned(), value: value.to_owned(), source: Errno(source) }
     }
 
     /// The kernel's answer behind the error, if there was one.
@@ -187,6 +197,8 @@ impl Error {
             | Self::Join { source, .. }
             | Self::Bpf { source, .. }
             | Self::Signal { source, .. }
+            | Self::BusConnect { source, .. }
+            | Self::BusIo { source, .. }
             | Self::Wait { source, .. } => Some(source.0),
             Self::RootlessNeedsPermission { source } | Self::Unified { source, .. } => source.errno(),
             _ => None,
@@ -200,10 +212,7 @@ impl Error {
 
     /// Permission in the loose sense: a read-only mount is one for an unprivileged user.
     pub(crate) fn is_permission(&self) -> bool {
-        matches!(
-            self.errno(),
-            Some(io::Errno::PERM | io::Errno::ACCESS | io::Errno::ROFS)
-        )
+        matches!(self.errno(), Some(io::Errno::PERM | io::Errno::ACCESS | io::Errno::ROFS))
     }
 }
 
@@ -226,17 +235,10 @@ mod tests {
 
     #[test]
     fn texts_that_others_match_are_runcs() {
-        let join = Error::Join {
-            pid: 7,
-            path: "/sys/fs/cgroup/a".into(),
-            source: Errno(io::Errno::BUSY),
-        };
+        let join = Error::Join { pid: 7, path: "/sys/fs/cgroup/a".into(), source: Errno(io::Errno::BUSY) };
         assert_eq!(join.to_string(), "error adding pid 7 to cgroups /sys/fs/cgroup/a");
         assert_eq!(
-            Error::NoCgroup {
-                controller: "pids".into()
-            }
-            .to_string(),
+            Error::NoCgroup { controller: "pids".into() }.to_string(),
             "cannot set pids limit: container could not join or create cgroup"
         );
         assert_eq!(

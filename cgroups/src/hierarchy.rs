@@ -75,10 +75,7 @@ impl Hierarchies {
         match fs::statfs(DEFAULT_MOUNT) {
             Ok(stat) if stat.f_type == CGROUP2_MAGIC => Ok(Self::unified(DEFAULT_MOUNT.into())),
             Ok(_) | Err(io::Errno::NOENT) => Self::from_mountinfo(&read(MOUNTINFO)?),
-            Err(source) => Err(Error::Statfs {
-                path: DEFAULT_MOUNT.into(),
-                source: Errno(source),
-            }),
+            Err(source) => Err(Error::Statfs { path: DEFAULT_MOUNT.into(), source: Errno(source) }),
         }
     }
 
@@ -112,25 +109,14 @@ impl Hierarchies {
     }
 
     fn unified(mount_point: PathBuf) -> Self {
-        let only = Hierarchy {
-            controllers: vec![String::new()],
-            mount_point,
-            root: "/".into(),
-        };
-        Self {
-            mode: Mode::Unified,
-            all: vec![only],
-            own: OnceCell::new(),
-        }
+        let only = Hierarchy { controllers: vec![String::new()], mount_point, root: "/".into() };
+        Self { mode: Mode::Unified, all: vec![only], own: OnceCell::new() }
     }
 
     fn from_mountinfo(text: &str) -> Result<Self> {
         let mut all: Vec<Hierarchy> = Vec::new();
         for found in text.lines().filter_map(parse_mount) {
-            match all
-                .iter_mut()
-                .find(|known| known.controllers == found.controllers)
-            {
+            match all.iter_mut().find(|known| known.controllers == found.controllers) {
                 None => all.push(found),
                 // The same hierarchy once more: the usual place is the better one.
                 Some(known) if !known.is_at_default() && found.is_at_default() => *known = found,
@@ -141,16 +127,8 @@ impl Hierarchies {
         match (has_v2, all.len()) {
             (_, 0) => Err(Error::NoMounts),
             (true, 1) => Ok(Self::unified(all.remove(0).mount_point)),
-            (true, _) => Ok(Self {
-                mode: Mode::Hybrid,
-                all,
-                own: OnceCell::new(),
-            }),
-            (false, _) => Ok(Self {
-                mode: Mode::Legacy,
-                all,
-                own: OnceCell::new(),
-            }),
+            (true, _) => Ok(Self { mode: Mode::Hybrid, all, own: OnceCell::new() }),
+            (false, _) => Ok(Self { mode: Mode::Legacy, all, own: OnceCell::new() }),
         }
     }
 }
@@ -183,12 +161,9 @@ fn parse_mount(line: &str) -> Option<Hierarchy> {
     let mut filesystem = filesystem.split(' ');
     let controllers = match filesystem.next()? {
         "2" => vec![String::new()],
-        "" => filesystem
-            .nth(1)?
-            .split(',')
-            .filter(|word| is_v1_controller(word))
-            .map(str::to_owned)
-            .collect(),
+        "" => {
+            filesystem.nth(1)?.split(',').filter(|word| is_v1_controller(word)).map(str::to_owned).collect()
+        }
         _ => return None,
     };
     (!controllers.is_empty()).then_some(Hierarchy {
@@ -207,9 +182,7 @@ fn unescape(field: &str) -> String {
     let mut parts = field.split('\\');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let octal = part
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let octal = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
         if let Some(byte) = octal {
             text.push(char::from(byte));
             text.push_str(&part[3..]);
@@ -225,10 +198,7 @@ fn unescape(field: &str) -> String {
 fn parse_own(text: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut all = BTreeMap::new();
     for line in text.lines() {
-        let malformed = || Error::Malformed {
-            file: OWN_CGROUPS.into(),
-            line: line.to_owned(),
-        };
+        let malformed = || Error::Malformed { file: OWN_CGROUPS.into(), line: line.to_owned() };
         let (_, rest) = line.split_once(':').ok_or_else(malformed)?;
         let (controllers, path) = rest.split_once(':').ok_or_else(malformed)?;
         for controller in controllers.split(',') {
@@ -287,30 +257,21 @@ mod tests {
         let mode = |text: &str| Hierarchies::from_mountinfo(text).map(|found| found.mode());
         assert_eq!(mode(&line("cgroup", "/a")).unwrap(), Mode::Legacy);
         assert_eq!(mode(&line("cgroup2", "/a")).unwrap(), Mode::Unified);
-        assert_eq!(
-            mode(&(line("cgroup2", "/a") + &line("cgroup", "/b"))).unwrap(),
-            Mode::Hybrid
-        );
+        assert_eq!(mode(&(line("cgroup2", "/a") + &line("cgroup", "/b"))).unwrap(), Mode::Hybrid);
         assert!(matches!(mode(&line("tmpfs", "/a")), Err(Error::NoMounts)));
     }
 
     #[test]
     fn a_second_mount_loses_unless_the_first_is_out_of_place() {
         let text = "1 2 0:3 / /old rw - cgroup c rw,cpu\n3 2 0:3 / /sys/fs/cgroup/cpu rw - cgroup c rw,cpu\n";
-        assert_eq!(
-            names(&Hierarchies::from_mountinfo(text).unwrap()),
-            ["cpu@/sys/fs/cgroup/cpu"]
-        );
+        assert_eq!(names(&Hierarchies::from_mountinfo(text).unwrap()), ["cpu@/sys/fs/cgroup/cpu"]);
     }
 
     #[test]
     fn own_cgroups() {
         let own = parse_own("4:cpu,cpuacct:/a\n1:name=systemd:/b:c\n0::/d\n").unwrap();
         let get = |key: &str| own[key].to_str().unwrap().to_owned();
-        assert_eq!(
-            [get("cpu"), get("cpuacct"), get("name=systemd"), get("")],
-            ["/a", "/a", "/b:c", "/d"]
-        );
+        assert_eq!([get("cpu"), get("cpuacct"), get("name=systemd"), get("")], ["/a", "/a", "/b:c", "/d"]);
         assert!(matches!(parse_own("4:cpu"), Err(Error::Malformed { .. })));
     }
 
@@ -323,12 +284,8 @@ mod tests {
 
     #[test]
     fn escapes_of_mountinfo() {
-        for (field, text) in [
-            ("/a", "/a"),
-            (r"/a\040b\134", r"/a b\"),
-            (r"/a\04", r"/a\04"),
-            (r"\x", r"\x"),
-        ] {
+        for (field, text) in [("/a", "/a"), (r"/a\040b\134", r"/a b\"), (r"/a\04", r"/a\04"), (r"\x", r"\x")]
+        {
             assert_eq!(unescape(field), text);
         }
     }

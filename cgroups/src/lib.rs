@@ -15,6 +15,7 @@ mod hierarchy;
 mod limits;
 mod resources;
 mod sys;
+mod systemd;
 
 pub use cgroup::{Already, Cgroup, Driver, Request};
 pub use error::{Errno, Error, Refusal, Result};

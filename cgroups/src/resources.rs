@@ -26,16 +26,10 @@ pub struct Resources {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
     /// By name of the RDMA device.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub rdma: BTreeMap<String, RdmaLimit>,
     /// cgroup v2 only: file name to what is written in it, line by line.
-    #[serde(
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub unified: BTreeMap<String, String>,
 }
 
@@ -46,21 +40,14 @@ pub struct DeviceRule {
     #[serde(deserialize_with = "null_as_default")]
     pub allow: bool,
     /// `a`, `b`, `c`, or empty for `a`.
-    #[serde(
-        rename = "type",
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub major: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minor: Option<i64>,
     /// Any of `r`, `w`, `m`.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub access: String,
 }
 
@@ -107,15 +94,9 @@ pub struct Cpu {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realtime_period: Option<u64>,
     /// A list as in cpuset(7): `0-3,7`.
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub cpus: String,
-    #[serde(
-        skip_serializing_if = "String::is_empty",
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_as_default")]
     pub mems: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<i64>,

@@ -65,11 +65,7 @@ pub(crate) fn load_device_program(code: &[[u8; 8]], log: &mut [u8]) -> Result<Ow
         license: LICENSE.as_ptr() as u64,
         log_level: u32::from(!log.is_empty()),
         log_size: u32::try_from(log.len()).map_err(|_| Errno::INVAL)?,
-        log: if log.is_empty() {
-            0
-        } else {
-            log.as_mut_ptr() as u64
-        },
+        log: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
     };
     // SAFETY: the pointers in attr lead to live memory of the sizes given beside them.
     unsafe { bpf_fd(PROG_LOAD, &mut attr) }

@@ -11,9 +11,7 @@ use world::{World, text};
 fn has(controller: &str) -> bool {
     let hierarchies = Hierarchies::discover().unwrap();
     let mounted = hierarchies.mode() != Mode::Unified
-        && hierarchies
-            .iter()
-            .any(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller));
+        && hierarchies.iter().any(|hierarchy| hierarchy.controllers.iter().any(|name| name == controller));
     if !mounted {
         eprintln!("skipped: the {controller} controller of cgroup v1 is not mounted here");
     }
@@ -28,12 +26,7 @@ fn the_memory_limit_kills() {
     let mut world = World::made(r#"{"memory":{"limit":16777216,"swap":16777216}}"#);
     let output = world.run("head -c 100000000 /dev/zero | tail -c 100000000 | wc -c");
     assert_eq!(output.stdout, b"0\n", "tail must hold all of it before it writes");
-    assert!(
-        world
-            .read("memory", "memory.oom_control")
-            .lines()
-            .any(|line| line == "oom_kill 1")
-    );
+    assert!(world.read("memory", "memory.oom_control").lines().any(|line| line == "oom_kill 1"));
 }
 
 #[test]
@@ -42,34 +35,16 @@ fn memory_limits_move_up_and_down_together() {
         return;
     }
     let world = World::made(r#"{"memory":{"limit":16777216,"swap":16777216}}"#);
-    for (limit, swap) in [
-        (33_554_432, 67_108_864),
-        (8_388_608, 8_388_608),
-        (67_108_864, 67_108_864),
-        (4_194_304, 33_554_432),
-    ] {
+    for (limit, swap) in
+        [(33_554_432, 67_108_864), (8_388_608, 8_388_608), (67_108_864, 67_108_864), (4_194_304, 33_554_432)]
+    {
         let json = format!(r#"{{"memory":{{"limit":{limit},"swap":{swap}}}}}"#);
-        world
-            .cgroup
-            .apply(&world.limits_with(&json, DeviceRules::Keep))
-            .unwrap();
+        world.cgroup.apply(&world.limits_with(&json, DeviceRules::Keep)).unwrap();
         assert_eq!(world.read("memory", "memory.limit_in_bytes"), limit.to_string());
-        assert_eq!(
-            world.read("memory", "memory.memsw.limit_in_bytes"),
-            swap.to_string()
-        );
+        assert_eq!(world.read("memory", "memory.memsw.limit_in_bytes"), swap.to_string());
     }
-    world
-        .cgroup
-        .apply(&world.limits_with(r#"{"memory":{"limit":-1}}"#, DeviceRules::Keep))
-        .unwrap();
-    assert!(
-        world
-            .read("memory", "memory.limit_in_bytes")
-            .parse::<u64>()
-            .unwrap()
-            > 1 << 60
-    );
+    world.cgroup.apply(&world.limits_with(r#"{"memory":{"limit":-1}}"#, DeviceRules::Keep)).unwrap();
+    assert!(world.read("memory", "memory.limit_in_bytes").parse::<u64>().unwrap() > 1 << 60);
 }
 
 #[test]
@@ -80,12 +55,7 @@ fn a_memory_limit_below_what_is_used_is_refused_and_the_old_one_kept() {
     let mut world = World::made(r#"{"memory":{"limit":67108864,"swap":67108864}}"#);
     world.shell("head -c 20000000 /dev/zero | tail -c 20000000 | sleep 1000");
     world.go();
-    while world
-        .read("memory", "memory.usage_in_bytes")
-        .parse::<u64>()
-        .unwrap()
-        < 20_000_000
-    {
+    while world.read("memory", "memory.usage_in_bytes").parse::<u64>().unwrap() < 20_000_000 {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let error = world
@@ -110,10 +80,7 @@ fn the_pids_limit_stops_forks() {
     let output = world.run("sleep 1 & sleep 1 & sleep 1 & wait");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("fork"), "{stderr}");
-    world
-        .cgroup
-        .apply(&world.limits_with(r#"{"pids":{"limit":-1}}"#, DeviceRules::Keep))
-        .unwrap();
+    world.cgroup.apply(&world.limits_with(r#"{"pids":{"limit":-1}}"#, DeviceRules::Keep)).unwrap();
     assert_eq!(world.read("pids", "pids.max"), "max");
 }
 
@@ -133,10 +100,7 @@ fn cpu_limits_are_set_in_either_order_and_throttle() {
     assert_eq!(world.read("cpu", "cpu.cfs_period_us"), "5000");
     world.run("i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done");
     let stat = world.read("cpu", "cpu.stat");
-    let throttled = stat
-        .lines()
-        .find_map(|line| line.strip_prefix("nr_throttled "))
-        .unwrap();
+    let throttled = stat.lines().find_map(|line| line.strip_prefix("nr_throttled ")).unwrap();
     assert_ne!(throttled, "0", "{stat}");
 }
 
@@ -146,10 +110,8 @@ fn shares_that_the_kernel_clamps_are_refused() {
         return;
     }
     let world = World::made("{}");
-    let error = world
-        .cgroup
-        .apply(&world.limits_with(r#"{"cpu":{"shares":1}}"#, DeviceRules::Keep))
-        .unwrap_err();
+    let error =
+        world.cgroup.apply(&world.limits_with(r#"{"cpu":{"shares":1}}"#, DeviceRules::Keep)).unwrap_err();
     assert_eq!(text(&error), "the minimum allowed cpu-shares is 2");
 }
 
@@ -182,19 +144,11 @@ fn devices_not_listed_cannot_be_opened() {
     assert_eq!(world.run(probe).stdout, b"");
     let allow = r#"{"devices":[{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]}"#;
     world.cgroup.apply(&world.limits(allow)).unwrap();
-    assert!(
-        world
-            .read("devices", "devices.list")
-            .lines()
-            .any(|line| line == "c 1:11 r")
-    );
+    assert!(world.read("devices", "devices.list").lines().any(|line| line == "c 1:11 r"));
     assert_eq!(world.run(probe).stdout, b"open\n");
     world.cgroup.apply(&world.limits("{}")).unwrap();
     assert_eq!(world.run(probe).stdout, b"");
-    world
-        .cgroup
-        .apply(&world.limits(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#))
-        .unwrap();
+    world.cgroup.apply(&world.limits(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)).unwrap();
     assert_eq!(world.read("devices", "devices.list"), "a *:* rwm");
     assert_eq!(world.run(probe).stdout, b"open\n");
 }

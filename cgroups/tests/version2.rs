@@ -50,10 +50,7 @@ mod inside {
         assert!(cgroups_of(pid).lines().any(|line| line == last));
         assert_eq!(world.cgroup.processes().unwrap(), [pid]);
         // A process that was cloned into it is not moved again.
-        world
-            .cgroup
-            .join(Pid::from_raw(1).unwrap(), Already::Unified)
-            .unwrap();
+        world.cgroup.join(Pid::from_raw(1).unwrap(), Already::Unified).unwrap();
         assert!(world.cgroup.clone_dir().unwrap().as_raw_fd() > 2);
         world.go();
         world.wait();
@@ -80,14 +77,8 @@ mod inside {
         }
         let world = World::made("{}");
         let path = world.path("").display().to_string();
-        let told = |json: &str| {
-            text(
-                &world
-                    .cgroup
-                    .apply(&world.limits_with(json, DeviceRules::Keep))
-                    .unwrap_err(),
-            )
-        };
+        let told =
+            |json: &str| text(&world.cgroup.apply(&world.limits_with(json, DeviceRules::Keep)).unwrap_err());
         assert_eq!(
             told(r#"{"pids":{"limit":5}}"#),
             format!("cannot set pids.max: controller pids is not available in {path}")
@@ -133,10 +124,7 @@ mod inside {
         assert_eq!(world.run(write).stdout, b"");
         world.cgroup.apply(&world.limits("{}")).unwrap();
         assert_eq!(world.run(probe).stdout, b"");
-        world
-            .cgroup
-            .apply(&world.limits(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#))
-            .unwrap();
+        world.cgroup.apply(&world.limits(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)).unwrap();
         assert_eq!(world.run(probe).stdout, b"open\n");
     }
 
@@ -182,22 +170,13 @@ mod inside {
     fn below_a_threaded_cgroup_only_threaded_controllers_are_had() {
         let world = World::made("{}");
         let path = format!("{}/x/y", world.top);
-        let mut cgroup = Cgroup::locate(
-            &world.hierarchies,
-            &Request {
-                cgroups_path: &path,
-                ..Request::default()
-            },
-        )
-        .unwrap();
+        let mut cgroup =
+            Cgroup::locate(&world.hierarchies, &Request { cgroups_path: &path, ..Request::default() })
+                .unwrap();
         std::fs::create_dir(world.path("").join("x")).unwrap();
         // A cgroup with domain controllers below it cannot become a threaded domain.
         for controller in controllers().split_whitespace() {
-            std::fs::write(
-                world.path("").join("cgroup.subtree_control"),
-                format!("-{controller}"),
-            )
-            .unwrap();
+            std::fs::write(world.path("").join("cgroup.subtree_control"), format!("-{controller}")).unwrap();
         }
         std::fs::write(world.path("").join("x/cgroup.type"), "threaded").unwrap();
         let limits = world.limits(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}]}"#);
@@ -211,9 +190,7 @@ mod inside {
         assert!(!cgroup.exists(), "what was made is taken back");
         cgroup.create(&world.limits("{}")).unwrap();
         assert_eq!(
-            std::fs::read_to_string(format!("/sys/fs/cgroup{path}/cgroup.type"))
-                .unwrap()
-                .trim(),
+            std::fs::read_to_string(format!("/sys/fs/cgroup{path}/cgroup.type")).unwrap().trim(),
             "threaded"
         );
         cgroup.delete().unwrap();
@@ -223,21 +200,13 @@ mod inside {
     #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
     fn a_relative_path_is_a_sibling_of_our_own() {
         let world = World::new();
-        let request = Request {
-            id: "knarr-never-made",
-            ..Request::default()
-        };
+        let request = Request { id: "knarr-never-made", ..Request::default() };
         let cgroup = Cgroup::locate(&world.hierarchies, &request).unwrap();
         let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-        let own = own
-            .lines()
-            .find_map(|line| line.strip_prefix("0::"))
-            .unwrap()
-            .to_owned();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned();
         let parent = Path::new(&own).parent().unwrap_or(Path::new("/"));
-        let expected = Path::new("/sys/fs/cgroup")
-            .join(parent.strip_prefix("/").unwrap())
-            .join("knarr-never-made");
+        let expected =
+            Path::new("/sys/fs/cgroup").join(parent.strip_prefix("/").unwrap()).join("knarr-never-made");
         assert_eq!(cgroup.paths()[""], expected);
     }
 }

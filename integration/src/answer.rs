@@ -20,10 +20,7 @@ pub struct Answer {
 impl Answer {
     /// The exit code, 128 + n when it died of signal n.
     pub fn code(&self) -> i32 {
-        self.status
-            .code()
-            .or(self.status.signal().map(|signal| 128 + signal))
-            .unwrap_or(-1)
+        self.status.code().or(self.status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
     }
 
     /// Standard error with the quoting of the log's text format undone.
@@ -46,14 +43,8 @@ impl Answer {
     /// Failed, and said `text` on standard error.
     #[track_caller]
     pub fn assert_fails_with(self, text: &str) -> Self {
-        assert!(
-            !self.status.success(),
-            "expected a failure that says `{text}`: {self}"
-        );
-        assert!(
-            self.said().contains(text),
-            "expected `{text}` in the error: {self}"
-        );
+        assert!(!self.status.success(), "expected a failure that says `{text}`: {self}");
+        assert!(self.said().contains(text), "expected `{text}` in the error: {self}");
         self
     }
 
@@ -74,10 +65,7 @@ impl Answer {
     /// The first `facts` line.
     #[track_caller]
     pub fn facts(&self) -> Value {
-        let found = self
-            .answers()
-            .into_iter()
-            .find(|answer| answer["verb"] == "facts");
+        let found = self.answers().into_iter().find(|answer| answer["verb"] == "facts");
         found.unwrap_or_else(|| panic!("the probe did not tell its facts: {self}"))["facts"].clone()
     }
 
@@ -85,29 +73,18 @@ impl Answer {
     #[track_caller]
     pub fn act(&self, index: usize) -> Value {
         let answers = self.answers();
-        answers
-            .get(index)
-            .cloned()
-            .unwrap_or_else(|| panic!("the probe has no answer {index}: {self}"))
+        answers.get(index).cloned().unwrap_or_else(|| panic!("the probe has no answer {index}: {self}"))
     }
 }
 
 /// The JSON lines of `text`.
 pub fn answers(text: &str) -> Vec<Value> {
-    text.lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 impl fmt::Display for Answer {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self.out.chars().take(3000).collect();
-        write!(
-            to,
-            "{}\n  exit: {}\n  out: {shown}\n  err: {}",
-            self.command,
-            self.code(),
-            self.err
-        )
+        write!(to, "{}\n  exit: {}\n  out: {shown}\n  err: {}", self.command, self.code(), self.err)
     }
 }

@@ -17,10 +17,7 @@ const APPLETS: [&str; 22] = [
 /// Fills `rootfs`. The two programs are hard links to copies that all tests of this process share.
 pub fn fill_rootfs(rootfs: &Path) -> std::io::Result<()> {
     for folder in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "mnt"] {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(rootfs.join(folder))?;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(rootfs.join(folder))?;
     }
     fs::set_permissions(rootfs.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     fs::write(
@@ -34,9 +31,7 @@ pub fn fill_rootfs(rootfs: &Path) -> std::io::Result<()> {
         fs::hard_link(programs.join(name), &target)
             .or_else(|_| fs::copy(programs.join(name), &target).map(|_| ()))?;
     }
-    APPLETS
-        .iter()
-        .try_for_each(|applet| symlink("busybox", rootfs.join("bin").join(applet)))
+    APPLETS.iter().try_for_each(|applet| symlink("busybox", rootfs.join("bin").join(applet)))
 }
 
 /// A folder with one copy of the probe and busybox, safe to link to: the originals are never given to a
@@ -52,12 +47,8 @@ fn programs() -> &'static Path {
 fn copy_programs() -> Result<PathBuf, String> {
     let text = |error: std::io::Error| error.to_string();
     let probe = beside_the_tests("probe");
-    let age = fs::metadata(&probe)
-        .and_then(|data| data.modified())
-        .map_err(text)?;
-    let age = age
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |age| age.as_nanos());
+    let age = fs::metadata(&probe).and_then(|data| data.modified()).map_err(text)?;
+    let age = age.duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_nanos());
     let cache = cache();
     let folder = cache.join(format!("programs-{age}"));
     if folder.is_dir() {

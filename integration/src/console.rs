@@ -22,34 +22,20 @@ impl Receiver {
     pub fn listen(path: &Path) -> Self {
         let listener = UnixListener::bind(path);
         match listener {
-            Ok(listener) => Self {
-                listener,
-                path: path.to_owned(),
-            },
+            Ok(listener) => Self { listener, path: path.to_owned() },
             Err(error) => panic!("listen on {}: {error}", path.display()),
         }
     }
 
     /// The descriptor and the text that came with it.
     pub fn receive(&self) -> (OwnedFd, String) {
-        assert!(
-            readable(&self.listener, PATIENCE),
-            "nobody connected to {}",
-            self.path.display()
-        );
-        let (stream, _) = self
-            .listener
-            .accept()
-            .unwrap_or_else(|error| panic!("accept: {error}"));
+        assert!(readable(&self.listener, PATIENCE), "nobody connected to {}", self.path.display());
+        let (stream, _) = self.listener.accept().unwrap_or_else(|error| panic!("accept: {error}"));
         let mut text = [0_u8; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = recvmsg(
-            &stream,
-            &mut [IoSliceMut::new(&mut text)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        );
+        let received =
+            recvmsg(&stream, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC);
         let bytes = received.map_or(0, |message| message.bytes);
         let mut fds = control.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(fds) => Some(fds),
@@ -57,10 +43,7 @@ impl Receiver {
         });
         let fd = fds.by_ref().flatten().next();
         let text = String::from_utf8_lossy(&text[..bytes]).into_owned();
-        (
-            fd.unwrap_or_else(|| panic!("no descriptor came with `{text}`")),
-            text,
-        )
+        (fd.unwrap_or_else(|| panic!("no descriptor came with `{text}`")), text)
     }
 }
 
@@ -72,10 +55,7 @@ pub struct Console {
 
 impl Console {
     pub fn new(master: OwnedFd) -> Self {
-        Self {
-            master: File::from(master),
-            seen: String::new(),
-        }
+        Self { master: File::from(master), seen: String::new() }
     }
 
     pub fn master(&self) -> &File {
@@ -90,11 +70,7 @@ impl Console {
     /// Reads until `text` has been shown; gives everything shown so far.
     pub fn read_until(&mut self, text: &str) -> &str {
         while !self.seen.contains(text) {
-            assert!(
-                self.read_some(),
-                "the console ended without `{text}`: {}",
-                self.seen
-            );
+            assert!(self.read_some(), "the console ended without `{text}`: {}", self.seen);
         }
         &self.seen
     }
@@ -106,11 +82,7 @@ impl Console {
     }
 
     fn read_some(&mut self) -> bool {
-        assert!(
-            readable(&self.master, PATIENCE),
-            "the console is silent after: {}",
-            self.seen
-        );
+        assert!(readable(&self.master, PATIENCE), "the console is silent after: {}", self.seen);
         let mut bytes = [0_u8; 8192];
         match self.master.read(&mut bytes) {
             // A pty whose other side is closed answers EIO.

@@ -25,17 +25,13 @@ impl Holder {
     /// `flags` are those of unshare(1): `--net`, `--pid`, `--user --map-root-user`, ...
     pub fn new(world: &World, flags: &[&str]) -> Self {
         let mut command = Command::new("unshare");
-        command
-            .args(flags)
-            .args(["--fork", "--kill-child", "sleep", "1000"]);
+        command.args(flags).args(["--fork", "--kill-child", "sleep", "1000"]);
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env(leftovers::MARK, &world.id)
             .stdout(Stdio::null());
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("start unshare: {error}"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("start unshare: {error}"));
         let children = format!("/proc/{0}/task/{0}/children", child.id());
         let pid = eventually("the child of unshare", || {
             let pid: u32 = fs::read_to_string(&children).ok()?.trim().parse().ok()?;
@@ -58,9 +54,6 @@ impl Holder {
 impl Drop for Holder {
     fn drop(&mut self) {
         let ended = self.child.kill().and_then(|()| self.child.wait());
-        assert!(
-            ended.is_ok() || std::thread::panicking(),
-            "end a holder: {ended:?}"
-        );
+        assert!(ended.is_ok() || std::thread::panicking(), "end a holder: {ended:?}");
     }
 }

@@ -25,21 +25,15 @@ fn belongs(pid: i32, mark: &str) -> bool {
         let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).contains(mark)
     };
-    let ended = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.trim_start().starts_with('Z'))
-    });
+    let ended = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')));
     !ended && (says("environ") || says("cgroup") || says("mountinfo"))
 }
 
 /// Cgroup directories of the world that exist.
 pub fn cgroups(layout: Layout, cgroup: &str) -> Vec<String> {
     let directories = layout.directories(cgroup).into_iter();
-    directories
-        .filter(|directory| directory.is_dir())
-        .map(|path| path.display().to_string())
-        .collect()
+    directories.filter(|directory| directory.is_dir()).map(|path| path.display().to_string()).collect()
 }
 
 /// Lines of this thread's mount table.
@@ -65,10 +59,7 @@ pub fn sweep(layout: Layout, cgroup: &str, mark: &str) -> Vec<String> {
     for directory in layout.directories(cgroup) {
         remove_cgroup(&directory);
     }
-    let mut left: Vec<String> = processes(mark)
-        .iter()
-        .map(|pid| format!("process {pid}"))
-        .collect();
+    let mut left: Vec<String> = processes(mark).iter().map(|pid| format!("process {pid}")).collect();
     left.extend(cgroups(layout, cgroup));
     left
 }

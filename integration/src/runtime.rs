@@ -33,10 +33,7 @@ pub fn installed(name: &str) -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    let found = folders
-        .iter()
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file());
+    let found = folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file());
     found.ok_or_else(|| format!("{name} is not installed; scripts/setup installs it"))
 }
 
@@ -49,8 +46,7 @@ pub fn busybox() -> Result<PathBuf, String> {
 pub fn we_hold(bit: u32) -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .is_some_and(|bits| bits >> bit & 1 == 1)
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|bits| bits >> bit & 1 == 1)
 }
 
 /// Number of `CAP_SYS_RESOURCE`.
@@ -60,21 +56,13 @@ fn knarr() -> Result<PathBuf, String> {
     let named = std::env::var_os("KNARR").map(PathBuf::from);
     let program = named.unwrap_or_else(|| beside_the_tests("knarr"));
     let missing = || format!("{} is missing; build it first or set KNARR", program.display());
-    if program.is_file() {
-        Ok(program)
-    } else {
-        Err(missing())
-    }
+    if program.is_file() { Ok(program) } else { Err(missing()) }
 }
 
 /// Test programs live in `deps/`, one below the other programs of the workspace.
 pub fn beside_the_tests(name: &str) -> PathBuf {
     let us = std::env::current_exe().unwrap_or_default();
     let folder = us.ancestors().nth(1).unwrap_or(Path::new("."));
-    let folder = if folder.ends_with("deps") {
-        folder.parent().unwrap_or(folder)
-    } else {
-        folder
-    };
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     folder.join(name)
 }

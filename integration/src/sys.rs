@@ -80,12 +80,7 @@ pub fn pin_to_cpu(command: &mut Command, cpu: usize) {
         unsafe {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(cpu, &mut set);
-            checked(libc::sched_setaffinity(
-                0,
-                size_of::<libc::cpu_set_t>(),
-                &raw const set,
-            ))
-            .map(|_| ())
+            checked(libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)).map(|_| ())
         }
     };
     // SAFETY: the closure makes one system call.
@@ -118,14 +113,9 @@ pub fn become_subreaper() -> io::Result<()> {
 /// The process behind a pidfd, from its fdinfo.
 pub fn pid_of(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    info.lines()
-        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+    info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
 }
 
 fn checked(returned: i32) -> io::Result<i32> {
-    if returned < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(returned)
-    }
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }

@@ -39,9 +39,7 @@ impl World {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("knarr-test-{}-{number}", std::process::id());
-        let program = runtime
-            .program()
-            .unwrap_or_else(|missing| panic!("{name}: {missing}"));
+        let program = runtime.program().unwrap_or_else(|missing| panic!("{name}: {missing}"));
         let dir = std::env::temp_dir().join(&mark);
         let made = fs::create_dir(&dir).and_then(|()| fill_rootfs(&dir.join("bundle/rootfs")));
         assert!(made.is_ok(), "make {}: {made:?}", dir.display());
@@ -109,9 +107,7 @@ impl World {
 
     /// `probe` with these verbs.
     pub fn probe(&mut self, verbs: &[&str]) -> &mut Self {
-        let args: Vec<&str> = std::iter::once("/bin/probe")
-            .chain(verbs.iter().copied())
-            .collect();
+        let args: Vec<&str> = std::iter::once("/bin/probe").chain(verbs.iter().copied()).collect();
         self.args(&args)
     }
 
@@ -141,12 +137,7 @@ impl World {
 
     /// Appends to the array at a JSON pointer, which is made when missing.
     pub fn push(&mut self, pointer: &str, value: Value) -> &mut Self {
-        let mut list = self
-            .config
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
+        let mut list = self.config.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
         list.push(value);
         self.set(pointer, list)
     }
@@ -162,9 +153,7 @@ impl World {
     /// Changes the mount at `destination`.
     pub fn edit_mount(&mut self, destination: &str, edit: impl FnOnce(&mut Value)) -> &mut Self {
         let mounts = self.config["mounts"].as_array_mut().into_iter().flatten();
-        let found = mounts
-            .into_iter()
-            .find(|mount| mount["destination"] == destination);
+        let found = mounts.into_iter().find(|mount| mount["destination"] == destination);
         edit(found.unwrap_or_else(|| panic!("no mount at {destination}")));
         self
     }
@@ -263,11 +252,7 @@ impl World {
     /// The runtime without `--root`.
     pub fn bare_command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .current_dir(self.bundle())
-            .env_clear()
-            .env(MARK, &self.id)
-            .stdin(Stdio::null());
+        command.current_dir(self.bundle()).env_clear().env(MARK, &self.id).stdin(Stdio::null());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }
@@ -287,15 +272,8 @@ impl World {
         let (out_file, err_file) = files.unwrap_or_else(|error| panic!("make output files: {error}"));
         command.stdout(out_file).stderr(err_file);
         let text = format!("{command:?}");
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("start {text}: {error}"));
-        Running {
-            child,
-            text,
-            out,
-            err,
-        }
+        let child = command.spawn().unwrap_or_else(|error| panic!("start {text}: {error}"));
+        Running { child, text, out, err }
     }
 
     /// `runtime ARGS`, to its end.
@@ -328,11 +306,7 @@ impl World {
         self.write_config();
         let mut running = self.begin(self.command(&[&["create"], flags, &[self.id.as_str()]].concat()));
         let answer = running.end();
-        Created {
-            answer,
-            out: running.out,
-            err: running.err,
-        }
+        Created { answer, out: running.out, err: running.err }
     }
 
     /// `create` and `start`, both must succeed.
@@ -394,9 +368,7 @@ impl World {
     /// The init's pid, as `state` tells it.
     #[track_caller]
     pub fn pid(&self) -> i32 {
-        let pid = self.state()["pid"]
-            .as_i64()
-            .and_then(|pid| i32::try_from(pid).ok());
+        let pid = self.state()["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         pid.unwrap_or_else(|| panic!("state has no pid"))
     }
 
@@ -405,18 +377,13 @@ impl World {
     pub fn stop(&self) {
         let pid = self.pid();
         self.kill("KILL").assert_ok();
-        assert!(
-            gone_within(pid, PATIENCE),
-            "init {pid} is still there after SIGKILL"
-        );
+        assert!(gone_within(pid, PATIENCE), "init {pid} is still there after SIGKILL");
         self.wait_status("stopped");
     }
 
     #[track_caller]
     pub fn wait_status(&self, status: &str) {
-        eventually(&format!("status {status}"), || {
-            (self.status() == status).then_some(())
-        });
+        eventually(&format!("status {status}"), || (self.status() == status).then_some(()));
     }
 
     // ---- leftovers ----
@@ -425,16 +392,8 @@ impl World {
     #[track_caller]
     pub fn assert_nothing_left(&self) {
         assert!(!self.state_dir().exists(), "the state directory is left");
-        assert_eq!(
-            leftovers::cgroups(self.layout, &self.cgroup),
-            Vec::<String>::new(),
-            "cgroups are left"
-        );
-        assert_eq!(
-            leftovers::processes(&self.id),
-            Vec::<i32>::new(),
-            "processes are left"
-        );
+        assert_eq!(leftovers::cgroups(self.layout, &self.cgroup), Vec::<String>::new(), "cgroups are left");
+        assert_eq!(leftovers::processes(&self.id), Vec::<i32>::new(), "processes are left");
         assert_eq!(leftovers::mounts(), self.mounts, "mounts are left");
     }
 
@@ -447,11 +406,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let left = leftovers::sweep(self.layout, &self.cgroup, &self.id);
-        for line in leftovers::mounts()
-            .iter()
-            .rev()
-            .filter(|line| line.contains(&self.id))
-        {
+        for line in leftovers::mounts().iter().rev().filter(|line| line.contains(&self.id)) {
             let point = line.split(' ').nth(4).unwrap_or_default();
             // The namespace goes away with this thread; this only frees the directory now.
             let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
@@ -539,9 +494,7 @@ impl Created {
     #[track_caller]
     pub fn facts(&self) -> Value {
         let told = eventually(&format!("facts; errors: {}", read(&self.err)), || {
-            answers(&self.output())
-                .into_iter()
-                .find(|answer| answer["verb"] == "facts")
+            answers(&self.output()).into_iter().find(|answer| answer["verb"] == "facts")
         });
         told["facts"].clone()
     }
@@ -559,11 +512,7 @@ fn wait_for(out: &Path, err: &Path, text: &str) -> String {
         if shown.contains(text) {
             return shown;
         }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "no `{text}` in: {shown}; errors: {}",
-            read(err)
-        );
+        assert!(std::time::Instant::now() < deadline, "no `{text}` in: {shown}; errors: {}", read(err));
         std::thread::sleep(Duration::from_millis(2));
     }
 }

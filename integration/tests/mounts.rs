@@ -11,14 +11,11 @@ use knarr_integration::{Value, World, cases, json};
 fn mount_at(facts: &Value, point: &str) -> Value {
     let mounts = facts["mounts"].as_array().expect("mounts");
     let found = mounts.iter().rev().find(|mount| mount["point"] == point);
-    found
-        .unwrap_or_else(|| panic!("nothing is mounted at {point}: {mounts:#?}"))
-        .clone()
+    found.unwrap_or_else(|| panic!("nothing is mounted at {point}: {mounts:#?}")).clone()
 }
 
 fn has(list: &Value, word: &str) -> bool {
-    list.as_array()
-        .is_some_and(|list| list.iter().any(|entry| entry == word))
+    list.as_array().is_some_and(|list| list.iter().any(|entry| entry == word))
 }
 
 /// Binds a folder with a file `inside` to /mnt with these options; gives the mount as the program sees it.

@@ -20,14 +20,7 @@ fn source(world: &mut World, options: &[&str], maps: Option<&Value>) {
             mount["gidMappings"] = maps.clone();
         });
     }
-    world.probe(&[
-        "stat",
-        "/mnt/of-root",
-        "stat",
-        "/mnt/of-user",
-        "create",
-        "/mnt/new",
-    ]);
+    world.probe(&["stat", "/mnt/of-root", "stat", "/mnt/of-user", "create", "/mnt/new"]);
 }
 
 fn map(container: u32, host: u32, size: u32) -> Value {
@@ -37,10 +30,7 @@ fn map(container: u32, host: u32, size: u32) -> Value {
 #[track_caller]
 fn owners(world: &World) -> (Value, Value) {
     let answer = world.run().assert_ok();
-    (
-        answer.act(0)["value"]["uid"].clone(),
-        answer.act(1)["value"]["uid"].clone(),
-    )
+    (answer.act(0)["value"]["uid"].clone(), answer.act(1)["value"]["uid"].clone())
 }
 
 cases! {

@@ -10,11 +10,7 @@ fn assert_new(world: &mut World, kind: &str, file: &str) {
     let facts = world.run_facts();
     let inside = facts["ns"][file].as_u64();
     assert!(inside.is_some(), "no {file}: {facts}");
-    assert_ne!(
-        inside,
-        Some(namespace_of("thread-self", file)),
-        "the {kind} namespace is ours"
-    );
+    assert_ne!(inside, Some(namespace_of("thread-self", file)), "the {kind} namespace is ours");
 }
 
 /// Without an entry the program shares ours.

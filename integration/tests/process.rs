@@ -32,11 +32,7 @@ fn activated(world: &World, shell: &str) -> Command {
         .arg("--root")
         .arg(world.root())
         .args(["run", &world.id]);
-    command
-        .current_dir(world.bundle())
-        .env_clear()
-        .env(MARK, &world.id)
-        .env("LISTEN_FDS", "1");
+    command.current_dir(world.bundle()).env_clear().env(MARK, &world.id).env("LISTEN_FDS", "1");
     let file = std::fs::File::open(world.file("socket", "activated")).expect("a file");
     sys::pass_descriptors(&mut command, vec![OwnedFd::from(file)]);
     command

@@ -25,10 +25,7 @@ const KINDS: [(&str, Resource); 16] = [
 ];
 
 fn limit(world: &mut World, kind: &str, soft: u64, hard: u64) {
-    world.set(
-        "/process/rlimits",
-        json!([{"type": kind, "soft": soft, "hard": hard}]),
-    );
+    world.set("/process/rlimits", json!([{"type": kind, "soft": soft, "hard": hard}]));
 }
 
 cases! {

@@ -13,15 +13,10 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcgetwinsize, tcsetwinsize
 /// A terminal of ours: the master's side, and the side a program gets.
 fn terminal() -> (Console, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
-    grantpt(&master)
-        .and_then(|()| unlockpt(&master))
-        .expect("unlock the pty");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlock the pty");
     let name = ptsname(&master, Vec::new()).expect("its name");
-    let side = File::options()
-        .read(true)
-        .write(true)
-        .open(name.to_str().expect("utf-8"))
-        .expect("the other side");
+    let side =
+        File::options().read(true).write(true).open(name.to_str().expect("utf-8")).expect("the other side");
     (Console::new(OwnedFd::from(master)), side)
 }
 
@@ -44,14 +39,8 @@ fn create_with_console(world: &World) -> (Console, String) {
 
 fn facts_on(console: &mut Console) -> knarr_integration::Value {
     let shown = console.read_until("\"verb\":\"facts\"").to_owned();
-    let line = if shown.ends_with('\n') {
-        shown
-    } else {
-        console.read_until("\n").to_owned()
-    };
-    let found = answer::answers(&line)
-        .into_iter()
-        .find(|answer| answer["verb"] == "facts");
+    let line = if shown.ends_with('\n') { shown } else { console.read_until("\n").to_owned() };
+    let found = answer::answers(&line).into_iter().find(|answer| answer["verb"] == "facts");
     found.expect("facts")["facts"].clone()
 }
 

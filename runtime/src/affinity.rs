@@ -35,3 +35,36 @@ pub(crate) fn set(pid: Option<Pid>, mask: &Bitmask, moment: Moment) -> Result<()
 pub(crate) fn reset(pid: Option<Pid>) -> Result<()> {
     sched_setaffinity(pid, Bitmask::full().words()).during(|| "resetting the CPU affinity failed".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("read status");
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.expect("the field").trim().to_owned()
+    }
+
+    #[test]
+    fn a_mask_binds_until_it_is_reset() {
+        std::thread::spawn(|| {
+            let before = allowed();
+            let first = before.split([',', '-']).next().expect("a CPU").to_owned();
+            set(None, &Bitmask::from_list(&first).expect("a list"), Moment::Initial).expect("set");
+            assert_eq!(allowed(), first);
+            reset(None).expect("reset");
+            assert_eq!(allowed(), before);
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_refused() {
+        let line = set(None, &Bitmask::from_list("8191").expect("a list"), Moment::Final)
+            .expect_err("no such CPU")
+            .line();
+        assert!(line.starts_with("error setting final CPU affinity: sched_setaffinity("), "{line}");
+    }
+}

@@ -15,9 +15,7 @@ pub(crate) struct Bitmask {
 impl Bitmask {
     /// Every number a kernel can know.
     pub(crate) fn full() -> Self {
-        Self {
-            words: vec![u64::MAX; ((LAST + 1) / WORD) as usize],
-        }
+        Self { words: vec![u64::MAX; ((LAST + 1) / WORD) as usize] }
     }
 
     /// Reads `0-3,7`; spaces around an element and empty elements are allowed, as in runc.
@@ -26,11 +24,7 @@ impl Bitmask {
     /// A text that names the rule: a number that is none or above 8191, a range that runs backwards, no number at all.
     pub(crate) fn from_list(list: &str) -> Result<Self, String> {
         let mut mask = Self::default();
-        for element in list
-            .split(',')
-            .map(str::trim)
-            .filter(|element| !element.is_empty())
-        {
+        for element in list.split(',').map(str::trim).filter(|element| !element.is_empty()) {
             let (first, last) = element.split_once('-').unwrap_or((element, element));
             let (first, last) = (number(first)?, number(last)?);
             if first > last {
@@ -64,11 +58,7 @@ impl Bitmask {
 
 fn number(text: &str) -> Result<u32, String> {
     // `parse` takes a leading plus, the list format does not.
-    let number = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse::<u32>().ok())
-        .flatten();
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
     match number {
         Some(number) if number <= LAST => Ok(number),
         Some(_) => Err(format!("values larger than {LAST} are not supported")),
@@ -91,37 +81,19 @@ mod tests {
             ("128", &[0, 0, 1]),
         ];
         for (list, words) in cases {
-            assert_eq!(
-                Bitmask::from_list(list).map(|mask| mask.words),
-                Ok(words.to_vec()),
-                "{list}"
-            );
+            assert_eq!(Bitmask::from_list(list).map(|mask| mask.words), Ok(words.to_vec()), "{list}");
         }
     }
 
     #[test]
     fn the_highest_number_fits_and_the_next_does_not() {
         assert_eq!(Bitmask::from_list("0-8191"), Ok(Bitmask::full()));
-        assert_eq!(
-            Bitmask::from_list("8192"),
-            Err("values larger than 8191 are not supported".into())
-        );
+        assert_eq!(Bitmask::from_list("8192"), Err("values larger than 8191 are not supported".into()));
     }
 
     #[test]
     fn what_is_no_list_is_refused() {
-        for list in [
-            "",
-            " , ",
-            "a",
-            "1-",
-            "-1",
-            "3-1",
-            "1-2-3",
-            "+1",
-            "0x1",
-            "99999999999",
-        ] {
+        for list in ["", " , ", "a", "1-", "-1", "3-1", "1-2-3", "+1", "0x1", "99999999999"] {
             assert!(Bitmask::from_list(list).is_err(), "{list:?} was taken");
         }
     }

@@ -46,29 +46,21 @@ pub(crate) fn load_process(file: &Path) -> Result<Process> {
 
 /// Reads one JSON document; `name` stands for the file in errors.
 fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
-    let file = File::open(file)
-        .named(|| format!("open {name}"))
-        .map_err(|error| match error.errno {
-            Errno::NOENT => Error::NoConfig(name.to_owned()),
-            _ => error.into(),
-        })?;
+    let file = File::open(file).named(|| format!("open {name}")).map_err(|error| match error.errno {
+        Errno::NOENT => Error::NoConfig(name.to_owned()),
+        _ => error.into(),
+    })?;
     let mut raw = Vec::with_capacity(16 << 10);
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut raw)
-        .named(|| format!("read {name}"))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut raw).named(|| format!("read {name}"))?;
     if raw.len() as u64 > MAX_BYTES {
-        return Err(Error::refused(
-            "",
-            format!("{name} is larger than {MAX_BYTES} bytes"),
-        ));
+        return Err(Error::refused("", format!("{name} is larger than {MAX_BYTES} bytes")));
     }
     match spec::parse::<Option<T>>(&raw) {
         Ok(Some(document)) => Ok((raw, document)),
         Ok(None) => Err(Error::refused("", "config cannot be null")),
-        Err(source) => Err(Error::Json {
-            what: format!("parse {name}{}", byte_position(&raw, &source)),
-            source,
-        }),
+        Err(source) => {
+            Err(Error::Json { what: format!("parse {name}{}", byte_position(&raw, &source)), source })
+        }
     }
 }
 
@@ -135,21 +127,13 @@ mod tests {
 
     #[test]
     fn a_missing_file_has_runc_s_text() {
-        assert_eq!(
-            Dir::new("missing").error(),
-            "JSON specification file config.json not found"
-        );
+        assert_eq!(Dir::new("missing").error(), "JSON specification file config.json not found");
     }
 
     #[test]
     fn a_missing_bundle_names_it() {
-        let error = Bundle::load(Path::new("/nonexistent/bundle"), None)
-            .err()
-            .unwrap();
-        assert_eq!(
-            error.line(),
-            "chdir /nonexistent/bundle: no such file or directory"
-        );
+        let error = Bundle::load(Path::new("/nonexistent/bundle"), None).err().unwrap();
+        assert_eq!(error.line(), "chdir /nonexistent/bundle: no such file or directory");
     }
 
     #[test]
@@ -161,24 +145,15 @@ mod tests {
 
     #[test]
     fn null_has_runc_s_text() {
-        assert_eq!(
-            Dir::with_config("null", " null\n").error(),
-            "config cannot be null"
-        );
+        assert_eq!(Dir::with_config("null", " null\n").error(), "config cannot be null");
     }
 
     #[test]
     fn malformed_json_is_found_by_line_column_and_byte() {
         let error = Dir::with_config("malformed", "{\n  \"hostname\": oops\n}").error();
-        assert_eq!(
-            error,
-            "parse config.json at byte 17: expected value at line 2 column 15"
-        );
+        assert_eq!(error, "parse config.json at byte 17: expected value at line 2 column 15");
         let error = Dir::with_config("empty", "").error();
-        assert_eq!(
-            error,
-            "parse config.json at byte 0: EOF while parsing a value at line 1 column 0"
-        );
+        assert_eq!(error, "parse config.json at byte 0: EOF while parsing a value at line 1 column 0");
     }
 
     #[test]

@@ -64,18 +64,12 @@ pub(crate) struct CapSets {
 
 /// The number of a capability, from its exact name.
 pub(crate) fn number(name: &str) -> Option<u32> {
-    (0u32..)
-        .zip(NAMES)
-        .find_map(|(number, known)| (known == name).then_some(number))
+    (0u32..).zip(NAMES).find_map(|(number, known)| (known == name).then_some(number))
 }
 
 /// The highest capability this kernel has: `cap_last_cap`, found without /proc.
 pub(crate) fn last_supported() -> Result<u32> {
-    let newest = (0u32..)
-        .zip(NAMES)
-        .map(|(number, _)| number)
-        .last()
-        .unwrap_or_default();
+    let newest = (0u32..).zip(NAMES).map(|(number, _)| number).last().unwrap_or_default();
     if is_supported(newest)? {
         let mut last = newest;
         while last < 63 && is_supported(last + 1)? {
@@ -149,11 +143,7 @@ fn raise_ambient(sets: &CapSets) -> Result<Vec<String>> {
     for number in (0..64).filter(|number| sets.ambient & bit(*number) != 0) {
         let capability = CapabilitySet::from_bits_retain(bit(number));
         if let Err(errno) = thread::configure_capability_in_ambient_set(capability, true) {
-            warnings.push(format!(
-                "can't raise ambient capability {}: {}",
-                name(number),
-                errno_text(errno)
-            ));
+            warnings.push(format!("can't raise ambient capability {}: {}", name(number), errno_text(errno)));
         }
     }
     Ok(warnings)
@@ -164,18 +154,14 @@ fn bit(number: u32) -> u64 {
 }
 
 fn name(number: u32) -> String {
-    NAMES
-        .get(number as usize)
-        .map_or_else(|| format!("CAP_{number}"), |name| (*name).to_string())
+    NAMES.get(number as usize).map_or_else(|| format!("CAP_{number}"), |name| (*name).to_string())
 }
 
 fn is_supported(number: u32) -> Result<bool> {
     match thread::capability_is_in_bounding_set(CapabilitySet::from_bits_retain(bit(number))) {
         Ok(_) => Ok(true),
         Err(Errno::INVAL) => Ok(false),
-        Err(errno) => Err(errno)
-            .named(|| format!("prctl(PR_CAPBSET_READ, {number})"))
-            .map_err(Into::into),
+        Err(errno) => Err(errno).named(|| format!("prctl(PR_CAPBSET_READ, {number})")).map_err(Into::into),
     }
 }
 
@@ -183,4 +169,83 @@ fn is_bounded(number: u32) -> Result<bool> {
     let bounded = thread::capability_is_in_bounding_set(CapabilitySet::from_bits_retain(bit(number)))
         .named(|| format!("prctl(PR_CAPBSET_READ, {number})"))?;
     Ok(bounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Identity, Setgroups, apply as apply_identity};
+
+    /// The line of a field of `/proc/thread-self/status`, in words.
+    fn status(field: &str) -> Vec<String> {
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("read status");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.expect("the field").split_whitespace().map(String::from).collect()
+    }
+
+    fn mask(field: &str) -> u64 {
+        u64::from_str_radix(&status(field)[0], 16).expect("hexadecimal")
+    }
+
+    #[test]
+    fn numbers_are_the_kernels() {
+        for (name, expected) in [("CAP_CHOWN", 0), ("CAP_SYS_ADMIN", 21), ("CAP_CHECKPOINT_RESTORE", 40)] {
+            assert_eq!(number(name), Some(expected));
+        }
+        assert_eq!((number("cap_chown"), number("CHOWN"), number("")), (None, None, None));
+    }
+
+    #[test]
+    fn the_last_capability_is_the_kernels() {
+        let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("read cap_last_cap");
+        assert_eq!(last_supported().expect("probe").to_string(), last.trim());
+    }
+
+    #[test]
+    fn a_process_ends_up_with_its_user_and_exactly_its_sets() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can change its user");
+            return;
+        }
+        let (chown, kill, raw, admin) = (1, 1 << 5, 1 << 13, 1 << 21);
+        let sets = CapSets {
+            bounding: chown | kill | raw,
+            permitted: chown | kill,
+            effective: kill,
+            inheritable: chown | raw,
+            // Neither permitted nor inheritable: the kernel refuses the second.
+            ambient: chown | admin,
+        };
+        let identity = Identity { uid: 4321, gid: 1234, groups: vec![7, 5] };
+        std::thread::spawn(move || {
+            drop_bounding(sets.bounding).expect("drop");
+            keep().expect("keep");
+            apply_identity(&identity, Setgroups::Allow).expect("change user");
+            let warnings = apply(&sets).expect("apply");
+            assert_eq!(warnings, ["can't raise ambient capability CAP_SYS_ADMIN: operation not permitted"]);
+            assert_eq!((mask("CapBnd"), mask("CapPrm")), (sets.bounding, sets.permitted));
+            assert_eq!((mask("CapEff"), mask("CapInh")), (sets.effective, sets.inheritable));
+            assert_eq!(mask("CapAmb"), chown);
+            assert_eq!(
+                (status("Uid"), status("Gid")),
+                (vec!["4321".to_string(); 4], vec!["1234".to_string(); 4])
+            );
+            assert_eq!(status("Groups"), ["5", "7"]);
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
+
+    #[test]
+    fn what_was_ambient_before_does_not_stay() {
+        let both = CapSets { permitted: 1, inheritable: 1, ambient: 1, ..CapSets::default() };
+        std::thread::spawn(move || {
+            assert!(apply(&both).expect("apply").is_empty());
+            assert_eq!(mask("CapAmb"), 1);
+            assert!(apply(&CapSets { ambient: 0, ..both }).expect("apply").is_empty());
+            assert_eq!((mask("CapAmb"), mask("CapPrm"), mask("CapInh")), (0, 1, 1));
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
 }

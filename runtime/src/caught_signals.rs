@@ -5,12 +5,16 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::process::getpid;
+
 use crate::error::Result;
 use crate::sys::signals::{SignalMask, block_signals, reset_signal, set_signal_mask, signalfd};
 use crate::sys::{Errno, Named as _, retry};
 
-/// Bytes of a `struct signalfd_siginfo`, whose first field is the number of the signal.
+/// Bytes of a `struct signalfd_siginfo`, and where in it are the number of the signal and the sender.
 const RECORD: usize = 128;
+const SIGNAL: usize = 0;
+const PID: usize = 12;
 const RECORDS: usize = 8;
 
 /// All signals of this process, blocked.
@@ -31,15 +35,19 @@ impl Signals {
         Ok(set_signal_mask(&self.callers)?)
     }
 
-    /// The numbers of the signals that have come; empty if there are none.
+    /// The numbers of the signals that others have sent; empty if there are none.
     pub(crate) fn take(&self) -> Result<Vec<i32>> {
         let mut records = [0; RECORD * RECORDS];
         let read = match retry(|| rustix::io::read(&self.fd, &mut records)) {
             Err(Errno::AGAIN) => 0,
             result => result.named(|| "read(signalfd)".into())?,
         };
-        let numbers = records[..read].chunks_exact(RECORD).filter_map(|record| record.first_chunk());
-        Ok(numbers.map(|number| i32::from_ne_bytes(*number)).collect())
+        let own = getpid().as_raw_pid();
+        let signals =
+            records[..read].chunks_exact(RECORD).map(|record| (field(record, SIGNAL), field(record, PID)));
+        // A SIGPIPE of our own says what the failed write has said already.
+        let others = signals.filter(|(signal, pid)| (*signal, *pid) != (libc::SIGPIPE, own));
+        Ok(others.map(|(signal, _)| signal).collect())
     }
 }
 
@@ -47,6 +55,10 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn field(record: &[u8], at: usize) -> i32 {
+    record.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| i32::from_ne_bytes(*bytes))
 }
 
 /// Gives SIGPIPE its effect again, which Rust's start-up code took away: ignored signals stay ignored through execve.

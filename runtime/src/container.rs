@@ -90,9 +90,7 @@ impl Container {
     /// Sends a signal to the first process. SIGKILL goes to all where no pid namespace makes the others follow it.
     pub(crate) fn signal(&self, signal: i32) -> Result<()> {
         if signal == libc::SIGKILL && !self.record.has_own_pid_namespace() {
-            return self
-                .signal_all(signal)
-                .during(|| "unable to kill all processes".into());
+            return self.signal_all(signal).during(|| "unable to kill all processes".into());
         }
         self.signal_init(&self.init()?.ok_or(Error::NotRunning)?, signal)
     }
@@ -112,11 +110,7 @@ impl Container {
     /// dies only when it is thawed.
     pub(crate) fn signal_init(&self, init: &Process, signal: i32) -> Result<()> {
         init.signal(signal).during(|| "unable to signal init".into())?;
-        if signal == libc::SIGKILL {
-            self.thaw()
-        } else {
-            Ok(())
-        }
+        if signal == libc::SIGKILL { self.thaw() } else { Ok(()) }
     }
 
     /// Lets the processes go on if they are frozen.

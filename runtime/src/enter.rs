@@ -8,7 +8,8 @@ use knarr_cgroups::{Already, Cgroup};
 use rustix::fs::Mode;
 
 use crate::affinity::{self, Moment};
-use crate::error::{During, Error, Result};
+use crate::caught_signals::Signals;
+use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::idmap::Caller;
 use crate::launch;
@@ -17,7 +18,7 @@ use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
 use crate::spawn::{Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, lsm, oom_score, rlimits, sys};
+use crate::{keyring, log, rlimits};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
@@ -32,6 +33,8 @@ pub(crate) struct Entry<'a> {
     /// `--console-socket`, connected.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) passed: Passed,
+    /// Blocked for itself by a parent that waits.
+    pub(crate) signals: Option<Signals>,
 }
 
 /// A process that needs only to be started.
@@ -74,9 +77,7 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
         (None, None) => affinity::reset(Some(child.pid))?,
         (None, Some(_)) => {}
     }
-    if let Some(score) = entry.process.oom_score_adj {
-        oom_score::set(child.pid, score)?;
-    }
+    launch::set_oom_score(entry.process, child.pid)?;
     end.order(Order::Joined)
 }
 
@@ -124,6 +125,7 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     launch::outlive_parent()?;
     end.found()?;
     fds::close_from(entry.passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
+    entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
     launch::execute(process, &prepared)
 }

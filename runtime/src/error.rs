@@ -65,11 +65,7 @@ pub(crate) enum Error {
 
     /// What the container's first process reported before it could run the program.
     #[error("{text}")]
-    Init {
-        text: String,
-        field: Option<String>,
-        errno: Option<i32>,
-    },
+    Init { text: String, field: Option<String>, errno: Option<i32> },
 
     /// A hook failed; the text holds the hook's index, how it ended and what it printed.
     #[error("{0}")]
@@ -86,10 +82,7 @@ pub(crate) enum Error {
 
 impl Error {
     pub(crate) fn refused(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Refused {
-            field: field.into(),
-            reason: reason.into(),
-        }
+        Self::Refused { field: field.into(), reason: reason.into() }
     }
 
     /// The configuration field at fault, where one is known: a JSON pointer.
@@ -138,9 +131,6 @@ pub(crate) trait During<T> {
 
 impl<T, E: Into<Error>> During<T> for std::result::Result<T, E> {
     fn during(self, act: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Error::During {
-            act: act(),
-            source: Box::new(source.into()),
-        })
+        self.map_err(|source| Error::During { act: act(), source: Box::new(source.into()) })
     }
 }

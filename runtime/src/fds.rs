@@ -35,20 +35,13 @@ pub(crate) struct ListenVariables {
 
 impl ListenVariables {
     pub(crate) fn from_environment() -> Self {
-        Self {
-            pid: std::env::var("LISTEN_PID").ok(),
-            fds: std::env::var("LISTEN_FDS").ok(),
-        }
+        Self { pid: std::env::var("LISTEN_PID").ok(), fds: std::env::var("LISTEN_FDS").ok() }
     }
 
     /// How many sockets are meant for process `pid`.
     fn count(&self, pid: i32) -> u32 {
         let for_us = self.pid.as_deref().and_then(|text| text.parse().ok()) == Some(pid);
-        self.fds
-            .as_deref()
-            .filter(|_| for_us)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0)
+        self.fds.as_deref().filter(|_| for_us).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -57,10 +50,7 @@ impl Passed {
     /// is one of ours that took the number of a missing one.
     pub(crate) fn check(preserve: u32, listen: &ListenVariables) -> Result<Self> {
         let pid = rustix::process::getpid().as_raw_pid();
-        let passed = Self {
-            listen: listen.count(pid),
-            preserve,
-        };
+        let passed = Self { listen: listen.count(pid), preserve };
         for index in 0..passed.listen {
             if !is_inherited(index) {
                 return Err(Error::Usage(format!(
@@ -72,11 +62,7 @@ impl Passed {
         for index in 0..preserve {
             if !passed.listen.checked_add(index).is_some_and(is_inherited) {
                 let text = format!("unable to stat preserved-fd {index} (of {preserve})");
-                return Err(sys::Error {
-                    call: text,
-                    errno: Errno::NOENT,
-                }
-                .into());
+                return Err(sys::Error { call: text, errno: Errno::NOENT }.into());
             }
         }
         Ok(passed)
@@ -86,6 +72,12 @@ impl Passed {
     pub(crate) fn first_private(self) -> u32 {
         // Checked descriptors are far fewer than 2^31.
         FIRST.unsigned_abs() + self.listen + self.preserve
+    }
+
+    /// Keeps from the program every other descriptor, also those the caller left open by mistake (CVE-2024-21626), and
+    /// from hooks too. What the runtime opens itself is closed at execve anyway.
+    pub(crate) fn hide_the_rest(self) -> Result<()> {
+        hide_from(self.first_private())
     }
 
     /// What the program has to be told about its sockets; it is process 1 to itself.
@@ -98,15 +90,11 @@ impl Passed {
 }
 
 fn is_inherited(index: u32) -> bool {
-    let fd = RawFd::try_from(index)
-        .ok()
-        .and_then(|index| FIRST.checked_add(index));
+    let fd = RawFd::try_from(index).ok().and_then(|index| FIRST.checked_add(index));
     fd.and_then(is_close_on_exec) == Some(false)
 }
 
-/// Keeps from the program every descriptor from `first` on, also those the caller left open by mistake. For the
-/// start of the runtime: what it opens itself is closed at execve anyway.
-pub(crate) fn hide_from(first: u32) -> Result<()> {
+fn hide_from(first: u32) -> Result<()> {
     match close_range(first, u32::MAX, RangeAct::CloseOnExec) {
         // Linux before 5.11, or a seccomp filter around us.
         Err(error) if matches!(error.errno, Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
@@ -188,10 +176,7 @@ pub(crate) fn own_stdio(uid: u32) -> Result<()> {
 }
 
 fn open_null() -> Result<rustix::fd::OwnedFd> {
-    let refuse = || sys::Error {
-        call: "open /dev/null as the null device".into(),
-        errno: Errno::NODEV,
-    };
+    let refuse = || sys::Error { call: "open /dev/null as the null device".into(), errno: Errno::NODEV };
     let stat = statat(CWD, "/dev/null", AtFlags::SYMLINK_NOFOLLOW).named(|| "stat /dev/null".into())?;
     if !is_null(&stat) {
         return Err(refuse().into());
@@ -218,10 +203,7 @@ mod tests {
     use super::*;
 
     fn variables(pid: &str, fds: &str) -> ListenVariables {
-        ListenVariables {
-            pid: Some(pid.into()),
-            fds: Some(fds.into()),
-        }
+        ListenVariables { pid: Some(pid.into()), fds: Some(fds.into()) }
     }
 
     #[test]
@@ -235,10 +217,7 @@ mod tests {
 
     #[test]
     fn the_program_learns_of_its_sockets() {
-        let passed = Passed {
-            listen: 2,
-            preserve: 3,
-        };
+        let passed = Passed { listen: 2, preserve: 3 };
         assert_eq!(passed.first_private(), 8);
         assert_eq!(passed.environment(), ["LISTEN_FDS=2", "LISTEN_PID=1"]);
         assert!(Passed::default().environment().is_empty());
@@ -250,13 +229,9 @@ mod tests {
         // However many the test runner left open, the number of this one is beyond them and it is close-on-exec.
         let ours = std::fs::File::open("/dev/null").expect("open");
         let count = u32::try_from(std::os::fd::AsRawFd::as_raw_fd(&ours) - 2).expect("above 2");
-        let line = Passed::check(count, &ListenVariables::default())
-            .expect_err("ours")
-            .line();
-        let (start, end) = (
-            "unable to stat preserved-fd ",
-            format!(" (of {count}): no such file or directory"),
-        );
+        let line = Passed::check(count, &ListenVariables::default()).expect_err("ours").line();
+        let (start, end) =
+            ("unable to stat preserved-fd ", format!(" (of {count}): no such file or directory"));
         assert!(line.starts_with(start) && line.ends_with(&end), "{line}");
     }
 }

@@ -8,9 +8,9 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, getpid, wait, waitid};
 
+use crate::caught_signals::Signals;
 use crate::error::Result;
 use crate::notify_socket::NotifySocket;
-use crate::caught_signals::Signals;
 use crate::sys::signals::pidfd_send_signal;
 use crate::sys::{Errno, Named as _, retry};
 use crate::terminal_proxy::{End, TerminalProxy};
@@ -63,7 +63,9 @@ impl Foreground<'_> {
         for source in self.ready()? {
             match source {
                 Source::Signals => status = status.or(self.take_signals()?),
-                Source::Process => status = status.map_or_else(|| exit_status(self.pidfd), |known| Ok(Some(known)))?,
+                Source::Process => {
+                    status = status.map_or_else(|| exit_status(self.pidfd), |known| Ok(Some(known)))?
+                }
                 Source::Notify => self.forward_notification()?,
                 Source::Terminal(end) => {
                     if let Some(terminal) = &mut self.terminal {
@@ -144,10 +146,51 @@ impl Foreground<'_> {
 /// The status of the process if it has ended; reaps it.
 fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    let ended = retry(|| waitid(WaitId::PidFd(pidfd), options)).named(|| "waitid(P_PIDFD, WEXITED)".into())?;
+    let ended =
+        retry(|| waitid(WaitId::PidFd(pidfd), options)).named(|| "waitid(P_PIDFD, WEXITED)".into())?;
     Ok(ended.and_then(|ended| status_of(ended.exit_status(), ended.terminating_signal())))
 }
 
 fn status_of(exit: Option<i32>, signal: Option<i32>) -> Option<i32> {
     exit.or(signal.map(|signal| 128 + signal))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::process::{PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    /// In a thread of its own, whose signals are blocked for it alone.
+    fn status_of_shell(script: &'static str) -> i32 {
+        std::thread::spawn(move || {
+            let signals = Signals::block().expect("block");
+            let mut shell = Command::new("sh").args(["-c", script]).spawn().expect("spawn sh");
+            let pid = Pid::from_child(&shell);
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
+            let foreground = Foreground {
+                pid,
+                pidfd: pidfd.as_fd(),
+                signals: &signals,
+                orphans: Orphans::Leave,
+                terminal: None,
+                notify: None,
+            };
+            let status = foreground.wait().expect("wait");
+            assert!(shell.wait().is_err(), "it has been reaped already");
+            status
+        })
+        .join()
+        .expect("joined")
+    }
+
+    #[test]
+    fn the_status_is_the_programs() {
+        assert_eq!(status_of_shell("exit 0"), 0);
+        assert_eq!(status_of_shell("exit 255"), 255);
+        // The shell inherits the blocked signals, so only one that cannot be blocked ends it.
+        assert_eq!(status_of_shell("kill -KILL $$"), 128 + 9);
+    }
 }

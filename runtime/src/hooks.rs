@@ -49,7 +49,12 @@ pub(crate) enum Environment<'a> {
 }
 
 /// Runs the hooks of one stage in order; the first failure ends it.
-pub(crate) fn run(stage: Stage, hooks: &[Hook], state: &State<'_>, environment: Environment<'_>) -> Result<()> {
+pub(crate) fn run(
+    stage: Stage,
+    hooks: &[Hook],
+    state: &State<'_>,
+    environment: Environment<'_>,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
@@ -65,20 +70,30 @@ pub(crate) fn run_all(stage: Stage, hooks: &[Hook], state: &State<'_>) -> Result
     }
     let state = to_json(state)?;
     let runs = hooks.iter().enumerate();
-    Ok(runs.filter_map(|(index, hook)| run_nth(stage, index, hook, &state, Environment::Inherit).err()).collect())
+    Ok(runs
+        .filter_map(|(index, hook)| run_nth(stage, index, hook, &state, Environment::Inherit).err())
+        .collect())
 }
 
 fn to_json(state: &State<'_>) -> Result<Vec<u8>> {
-    serde_json::to_vec(state).map_err(|source| Error::Json { what: "write the state for the hooks".into(), source })
+    serde_json::to_vec(state)
+        .map_err(|source| Error::Json { what: "write the state for the hooks".into(), source })
 }
 
-fn run_nth(stage: Stage, index: usize, hook: &Hook, state: &[u8], environment: Environment<'_>) -> Result<()> {
+fn run_nth(
+    stage: Stage,
+    index: usize,
+    hook: &Hook,
+    state: &[u8],
+    environment: Environment<'_>,
+) -> Result<()> {
     let failed = |text: String| Error::Hook(format!("error running {} hook #{index}: {text}", stage.name()));
     let mut child = spawn(hook, environment).map_err(|error| {
         failed(format!("fork/exec {}: {}", hook.path.display(), crate::sys::io_error_text(&error)))
     })?;
     let mut streams = Streams::take(&mut child);
-    let ended = streams.drive(&child, state, hook.timeout).during(|| format!("run hook {}", hook.path.display()))?;
+    let ended =
+        streams.drive(&child, state, hook.timeout).during(|| format!("run hook {}", hook.path.display()))?;
     if !ended {
         // The hook is our own child and not reaped yet: its pid cannot have been reused.
         child.kill().named(|| "kill(hook)".into())?;
@@ -101,7 +116,9 @@ fn spawn(hook: &Hook, environment: Environment<'_>) -> std::io::Result<Child> {
     match (&hook.env, environment) {
         (Some(env), _) => command.env_clear().envs(env.iter().map(|(name, value)| (name, value))),
         (None, Environment::Empty) => command.env_clear(),
-        (None, Environment::Process(env)) => command.env_clear().envs(env.iter().map(|(name, value)| (name, value))),
+        (None, Environment::Process(env)) => {
+            command.env_clear().envs(env.iter().map(|(name, value)| (name, value)))
+        }
         (None, Environment::Inherit) => &mut command,
     };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
@@ -123,13 +140,21 @@ impl Streams {
         let output = |pipe: Option<OwnedFd>| Output { pipe, kept: Vec::new() };
         Self {
             input: child.stdin.take().map(OwnedFd::from),
-            outputs: [output(child.stdout.take().map(OwnedFd::from)), output(child.stderr.take().map(OwnedFd::from))],
+            outputs: [
+                output(child.stdout.take().map(OwnedFd::from)),
+                output(child.stderr.take().map(OwnedFd::from)),
+            ],
         }
     }
 
     /// Feeds and drains the pipes until the hook has ended (true) or its time is up (false). A grandchild that
     /// keeps the pipes open does not hold us.
-    fn drive(&mut self, child: &Child, mut state: &[u8], limit: Option<Duration>) -> crate::sys::Result<bool> {
+    fn drive(
+        &mut self,
+        child: &Child,
+        mut state: &[u8],
+        limit: Option<Duration>,
+    ) -> crate::sys::Result<bool> {
         let pid = rustix::process::Pid::from_child(child);
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .named(|| format!("pidfd_open({pid})", pid = child.id()))?;

@@ -25,10 +25,13 @@ impl HostTerminal {
         let stdio = [stderr(), stdout(), stdin()].into_iter().find(|fd| isatty(fd));
         let fd = match stdio {
             Some(fd) => fcntl_dupfd_cloexec(fd, 3).named(|| "fcntl(F_DUPFD_CLOEXEC)".into())?,
-            None => match openat(CWD, "/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()) {
-                Err(Errno::NXIO | Errno::NOENT) => return Ok(None),
-                result => result.named(|| "open /dev/tty".into())?,
-            },
+            None => {
+                match openat(CWD, "/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+                {
+                    Err(Errno::NXIO | Errno::NOENT) => return Ok(None),
+                    result => result.named(|| "open /dev/tty".into())?,
+                }
+            }
         };
         let settings = tcgetattr(&fd).named(|| "tcgetattr()".into())?;
         Ok(Some(Self { fd, settings }))

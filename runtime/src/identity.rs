@@ -4,7 +4,7 @@
 //! The raw calls change the calling thread alone, which is the whole process here.
 
 use rustix::process::{Gid, Uid};
-use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
+use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use crate::error::{Error, Result};
 use crate::sys::{Errno, Named as _};
@@ -33,6 +33,12 @@ pub(crate) fn apply(identity: &Identity, setgroups: Setgroups) -> Result<()> {
     }
     set_gid(identity.gid)?;
     set_uid(identity.uid)
+}
+
+/// Forbids the caller, for good, to gain privileges by execve (`PR_SET_NO_NEW_PRIVS`).
+pub(crate) fn forbid_new_privileges() -> Result<()> {
+    set_no_new_privs(true).named(|| "prctl(SET_NO_NEW_PRIVS)".into())?;
+    Ok(())
 }
 
 fn set_gid(gid: u32) -> Result<()> {

@@ -59,7 +59,9 @@ fn run_helper(name: &str, pid: Pid, map: &Map) -> Result<()> {
         command.args([range.container, range.host, range.size].map(|number| number.to_string()));
     }
     let output = command.stdin(Stdio::null()).output().named(|| format!("run {name}")).during(|| {
-        format!("map the ids of the user namespace: {name} (package uidmap) is needed for more than one's own id")
+        format!(
+            "map the ids of the user namespace: {name} (package uidmap) is needed for more than one's own id"
+        )
     })?;
     if output.status.success() {
         return Ok(());

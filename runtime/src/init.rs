@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::fs::Mode;
 
+use crate::caught_signals::Signals;
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
@@ -23,7 +24,7 @@ use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, net_devices, start_gate, sysctl};
+use crate::{launch, log, lsm, net_devices, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -32,7 +33,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) plan: &'a Plan,
     pub(crate) net_devices: &'a [net_devices::Found],
-    pub(crate) start: Start,
+    pub(crate) start: Start<'a>,
     /// `--console-socket`, connected.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) passed: Passed,
@@ -45,11 +46,11 @@ pub(crate) struct Building<'a> {
 }
 
 /// What lets the program run.
-pub(crate) enum Start {
+pub(crate) enum Start<'a> {
     /// `create`: a byte in the FIFO.
     Gate(OwnedFd),
-    /// `run`: an order of the parent.
-    Channel,
+    /// `run`: an order of the parent, which may have blocked signals for itself.
+    Channel(Option<&'a Signals>),
 }
 
 /// The whole list. Returns only an error.
@@ -61,13 +62,13 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     if plan.namespaces.has(Kind::User) {
         launch::become_root()?;
     }
-    join_keyring(plan)?;
+    let proc = Proc::open(proc_scope(plan))?;
+    join_keyring(plan, &proc)?;
     if plan.namespaces.is_new(Kind::Network) {
         net_devices::raise_loopback()?;
     }
 
     // The file system. The parent moves us into our cgroup meanwhile.
-    let proc = Proc::open(proc_scope(plan))?;
     let mut root = build(plan, building, end)?;
     net_devices::configure(&plan.net_devices, scene.net_devices)?;
 
@@ -88,7 +89,7 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     rootfs::finalize(&root, &plan.rootfs)?;
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     set_names(plan)?;
-    plan.sysctls.iter().try_for_each(|sysctl| sysctl::write(&proc, sysctl))?;
+    sysctl::write(&proc, &plan.sysctls)?;
     rootfs::restrict(&mut root, &plan.rootfs)?;
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
@@ -107,8 +108,9 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
             fds::close_from(passed.first_private(), Some(gate.as_raw_fd().unsigned_abs()))?;
             start_gate::wait(gate.as_fd())?;
         }
-        Start::Channel => {
+        Start::Channel(signals) => {
             fds::close_from(passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
+            signals.map_or(Ok(()), Signals::unblock)?;
             end.await_order(Order::Start)?;
         }
     }
@@ -164,13 +166,16 @@ fn cpus(spec: &Spec) -> &str {
     resources.and_then(|resources| resources.cpu.as_ref()).map_or("", |cpu| cpu.cpus.as_str())
 }
 
-fn join_keyring(plan: &Plan) -> Result<()> {
+fn join_keyring(plan: &Plan, proc: &Proc) -> Result<()> {
     let Some(name) = &plan.process.keyring else { return Ok(()) };
+    // SELinux labels a key when it is made.
+    let label = plan.process.selinux.as_deref();
+    label.map_or(Ok(()), |label| lsm::set_key_label(proc, label))?;
     let searchable = if plan.namespaces.has(Kind::User) { Searchable::ByAll } else { Searchable::ByUser };
     if let Some(warning) = keyring::create(name, searchable)? {
         log::warn(format_args!("{warning}"));
     }
-    Ok(())
+    label.map_or(Ok(()), |_| lsm::reset_key_label(proc))
 }
 
 /// Its root is the cgroup that its maker is in: hence after the parent has moved us there.

@@ -24,17 +24,14 @@ pub(crate) fn of(program: impl AsFd) -> Option<String> {
 
 fn script_interpreter(line: &[u8]) -> Option<&[u8]> {
     let line = line.split(|byte| *byte == b'\n').next()?;
-    line.split(|byte| matches!(byte, b' ' | b'\t'))
-        .find(|word| !word.is_empty())
+    line.split(|byte| matches!(byte, b' ' | b'\t')).find(|word| !word.is_empty())
 }
 
 fn elf_interpreter(program: impl AsFd, head: &[u8]) -> Option<Vec<u8>> {
     let elf = Elf::new(head)?;
     let (table, size, count) = elf.program_headers(head)?;
     let table = read(&program, table, size.checked_mul(count)?)?;
-    let segment = table
-        .chunks_exact(size)
-        .find(|entry| elf.field(entry, 0, 4) == Some(PT_INTERP))?;
+    let segment = table.chunks_exact(size).find(|entry| elf.field(entry, 0, 4) == Some(PT_INTERP))?;
     let (offset, length) = elf.segment(segment)?;
     let path = read(&program, offset, length.min(MAX_PATH))?;
     path.split(|byte| *byte == 0).next().map(<[u8]>::to_vec)
@@ -49,48 +46,25 @@ struct Elf {
 impl Elf {
     fn new(head: &[u8]) -> Option<Self> {
         let ident = head.strip_prefix(b"\x7fELF")?;
-        Some(Self {
-            is_64_bit: *ident.first()? == 2,
-            is_big_endian: *ident.get(1)? == 2,
-        })
+        Some(Self { is_64_bit: *ident.first()? == 2, is_big_endian: *ident.get(1)? == 2 })
     }
 
     fn field(&self, bytes: &[u8], at: usize, size: usize) -> Option<u64> {
         let bytes = bytes.get(at..at + size)?;
         let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-        Some(if self.is_big_endian {
-            bytes.iter().fold(0, join)
-        } else {
-            bytes.iter().rev().fold(0, join)
-        })
+        Some(if self.is_big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) })
     }
 
     /// Offset, size of one and number of the program headers.
     fn program_headers(&self, head: &[u8]) -> Option<(u64, usize, usize)> {
-        let (offset, size, count) = if self.is_64_bit {
-            ((32, 8), 54, 56)
-        } else {
-            ((28, 4), 42, 44)
-        };
-        let size = self
-            .field(head, size, 2)?
-            .try_into()
-            .ok()
-            .filter(|size| *size > 0)?;
-        Some((
-            self.field(head, offset.0, offset.1)?,
-            size,
-            self.field(head, count, 2)?.try_into().ok()?,
-        ))
+        let (offset, size, count) = if self.is_64_bit { ((32, 8), 54, 56) } else { ((28, 4), 42, 44) };
+        let size = self.field(head, size, 2)?.try_into().ok().filter(|size| *size > 0)?;
+        Some((self.field(head, offset.0, offset.1)?, size, self.field(head, count, 2)?.try_into().ok()?))
     }
 
     /// Offset and length of a segment in the file.
     fn segment(&self, header: &[u8]) -> Option<(u64, usize)> {
-        let (offset, length) = if self.is_64_bit {
-            ((8, 8), (32, 8))
-        } else {
-            ((4, 4), (16, 4))
-        };
+        let (offset, length) = if self.is_64_bit { ((8, 8), (32, 8)) } else { ((4, 4), (16, 4)) };
         let length = self.field(header, length.0, length.1)?;
         Some((self.field(header, offset.0, offset.1)?, length.try_into().ok()?))
     }
@@ -115,12 +89,8 @@ mod tests {
             std::process::id(),
             std::thread::current().id()
         ));
-        let mut file = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&name);
+        let mut file =
+            std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&name);
         let file = file.as_mut().expect("create");
         std::fs::remove_file(name).expect("unlink");
         file.write_all(content).expect("write");
@@ -158,10 +128,7 @@ mod tests {
     #[test]
     fn a_dynamic_program_names_its_loader() {
         assert_eq!(interpreter_of(&elf64(13)).as_deref(), Some("/lib/ld-x.so"));
-        assert_eq!(
-            interpreter_of(&elf64(u64::MAX / 2)).as_deref(),
-            Some("/lib/ld-x.so")
-        );
+        assert_eq!(interpreter_of(&elf64(u64::MAX / 2)).as_deref(), Some("/lib/ld-x.so"));
     }
 
     #[test]

@@ -73,22 +73,17 @@ mod tests {
 
     #[test]
     fn the_keyring_has_its_name_and_permissions() {
-        // Keyrings belong to the thread: the test's own thread is as good as a process.
         let name = CString::new(format!("_ses.knarr-unit-{}", std::process::id())).expect("no nul");
-        let warning = create(&name, Searchable::ByUser).expect("make a keyring");
-        if let Some(warning) = warning {
-            panic!("no keyring on this machine: {warning}");
-        }
-        let keys = std::fs::read_to_string("/proc/thread-self/../../keys").unwrap_or_default();
-        let keys = if keys.is_empty() {
-            std::fs::read_to_string("/proc/keys").expect("read keys")
-        } else {
-            keys
-        };
-        let line = keys
-            .lines()
-            .find(|line| line.contains(name.to_str().expect("utf-8")))
-            .expect("listed");
-        assert!(line.split_whitespace().any(|word| word == "3f1b0000"), "{line}");
+        // A keyring belongs to the thread that joins it.
+        std::thread::spawn(move || {
+            assert_eq!(create(&name, Searchable::ByUser).expect("make"), None);
+            let keys = std::fs::read_to_string("/proc/keys").expect("read keys");
+            let line =
+                keys.lines().find(|line| line.contains(name.to_str().expect("utf-8"))).expect("listed");
+            assert!(line.split_whitespace().any(|word| word == "3f1b0000"), "{line}");
+            assert_eq!(join(&name).expect("join"), None);
+        })
+        .join()
+        .expect("the thread's own assertions");
     }
 }

@@ -5,18 +5,21 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::process::{Gid, Uid};
-use rustix::thread::{set_no_new_privs, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::{Gid, Pid, Uid};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
-use crate::error::{During, Error, Result};
+use crate::error::Result;
+use crate::fds::Passed;
 use crate::identity::{self, Setgroups};
 use crate::plan::process::{Home, ProcessPlan};
-use crate::fds::Passed;
-use crate::proc::Proc;
+use crate::proc::{Proc, Scope};
 use crate::protocol::InitEnd;
-use crate::sys::{self, Errno, Named};
+use crate::sys::{self, Named};
 use crate::tty::Pseudoterminal;
-use crate::{capabilities, fds, log, lsm, mempolicy, personality, program, scheduler, users};
+use crate::working_directory::{self, Entered};
+use crate::{
+    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, users,
+};
 
 /// The first acts of a process that is to enter a container.
 pub(crate) fn begin() -> Result<()> {
@@ -44,10 +47,19 @@ pub(crate) fn become_root() -> Result<()> {
 /// The labels that the program will have.
 pub(crate) fn set_labels(process: &ProcessPlan, proc: &Proc) -> Result<()> {
     if let Some(profile) = &process.apparmor {
-        lsm::set_apparmor_exec(proc, profile)?;
+        lsm::set_apparmor_profile(proc, profile)?;
     }
     if let Some(label) = &process.selinux {
-        lsm::set_selinux_exec(proc, label)?;
+        lsm::set_selinux_label(proc, label)?;
+    }
+    Ok(())
+}
+
+/// From outside: lowering the score needs a capability of the initial user namespace.
+pub(crate) fn set_oom_score(process: &ProcessPlan, pid: Pid) -> Result<()> {
+    let Some(score) = process.oom_score_adj else { return Ok(()) };
+    if let Some(warning) = oom_score::set(&Proc::open(Scope::Processes)?, pid, score)? {
+        log::warn(format_args!("{warning}"));
     }
     Ok(())
 }
@@ -72,7 +84,7 @@ pub(crate) fn hand_over(terminal: Pseudoterminal, console: Option<&OwnedFd>, end
 /// The attributes that one system call each sets, and that survive execve.
 pub(crate) fn set_attributes(process: &ProcessPlan, cpus: &str) -> Result<()> {
     if process.no_new_privileges {
-        set_no_new_privs(true).named(|| "prctl(PR_SET_NO_NEW_PRIVS, 1)".into())?;
+        identity::forbid_new_privileges()?;
     }
     if let Some(attr) = &process.scheduler {
         scheduler::set_policy(attr, cpus)?;
@@ -105,7 +117,7 @@ impl Prepared {
 /// privilege that a later one drops.
 pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed: Passed) -> Result<Prepared> {
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
-    let entered = enter_cwd(process);
+    let entered = working_directory::try_enter(&process.cwd)?;
     let env = environment(process, passed)?;
     if let Some(sets) = &process.capabilities {
         capabilities::drop_bounding(sets.bounding)?;
@@ -113,12 +125,10 @@ pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed:
     }
     fds::own_stdio(process.identity.uid)?;
     identity::apply(&process.identity, setgroups)?;
-    match entered {
-        Err(sys::Error { errno: Errno::ACCESS, .. }) => enter_cwd(process),
-        other => other,
+    if entered == Entered::NotYet {
+        working_directory::enter(&process.cwd)?;
     }
-    .during(|| format!("chdir to cwd ({:?}) set in config.json failed", process.cwd.to_string_lossy()))?;
-    verify_cwd()?;
+    working_directory::verify()?;
     if let Some(sets) = &process.capabilities {
         for warning in capabilities::apply(sets)? {
             log::warn(format_args!("{warning}"));
@@ -142,23 +152,9 @@ fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
     Ok(env)
 }
 
-fn enter_cwd(process: &ProcessPlan) -> sys::Result<()> {
-    rustix::process::chdir(process.cwd.as_c_str()).named(|| "chdir".into())
-}
-
-/// CVE-2024-21626: a working directory outside the root has no path inside it.
-fn verify_cwd() -> Result<()> {
-    let text = "current working directory is outside of container mount namespace root -- possible container breakout detected";
-    match rustix::process::getcwd(Vec::new()) {
-        Ok(path) if path.as_bytes().starts_with(b"/") => Ok(()),
-        Ok(_) | Err(Errno::NOENT) => Err(Error::refused("/process/cwd", text)),
-        Err(errno) => Ok(Err(errno).named(|| "getcwd()".into())?),
-    }
-}
-
 /// The end of this program: execve. Returns only an error.
 pub(crate) fn execute(process: &ProcessPlan, prepared: &Prepared) -> Result<Infallible> {
     // This program ignores SIGPIPE, and execve would hand that on.
-    sys::restore_sigpipe()?;
+    caught_signals::restore_sigpipe()?;
     Err(program::execute(&prepared.program, &process.args, &prepared.env))
 }

@@ -58,12 +58,7 @@ pub(crate) fn warn(message: fmt::Arguments<'_>) {
 /// The one error line of a failed command; `main` alone writes it.
 #[track_caller]
 pub(crate) fn error(error: &Error) {
-    write(
-        Level::Error,
-        format_args!("{}", error.line()),
-        Some(error),
-        Location::caller(),
-    );
+    write(Level::Error, format_args!("{}", error.line()), Some(error), Location::caller());
 }
 
 pub(crate) fn is_stderr() -> bool {
@@ -88,10 +83,6 @@ fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, calle
 }
 
 fn logger() -> &'static Logger {
-    static UNSET: Logger = Logger {
-        sink: Sink::Stderr,
-        format: Format::Text,
-        level: Level::Info,
-    };
+    static UNSET: Logger = Logger { sink: Sink::Stderr, format: Format::Text, level: Level::Info };
     LOGGER.get().unwrap_or(&UNSET)
 }

@@ -55,11 +55,12 @@ mod store;
 mod sys;
 mod sysctl;
 mod teardown;
-mod timestamp;
 mod terminal_proxy;
+mod timestamp;
 mod tty;
 mod unix_socket;
 mod users;
+mod working_directory;
 
 use std::io::{self, Write as _};
 
@@ -80,13 +81,7 @@ fn main() -> u8 {
     }
     let (prefix, code) = failure(&command);
     run(&globals, command).unwrap_or_else(|error| match prefix {
-        Some(prefix) => fail(
-            &Error::During {
-                act: prefix.into(),
-                source: Box::new(error),
-            },
-            code,
-        ),
+        Some(prefix) => fail(&Error::During { act: prefix.into(), source: Box::new(error) }, code),
         None => fail(&error, code),
     })
 }
@@ -130,23 +125,14 @@ fn arguments() -> Result<Vec<String>, Reply> {
     let decode = |arg: std::ffi::OsString| {
         arg.into_string().map_err(|arg| {
             let error = Error::Usage(format!("argument {} is not UTF-8", arg.display()));
-            Reply::Misuse(Misuse {
-                error,
-                usage: String::new(),
-                code: 1,
-                globals: None,
-            })
+            Reply::Misuse(Misuse { error, usage: String::new(), code: 1, globals: None })
         })
     };
     std::env::args_os().map(decode).collect()
 }
 
 fn open_log(globals: &Globals) -> Result<()> {
-    log::set(Logger {
-        sink: globals.log.open()?,
-        format: globals.log_format,
-        level: globals.log_level,
-    });
+    log::set(Logger { sink: globals.log.open()?, format: globals.log_format, level: globals.log_level });
     Ok(())
 }
 

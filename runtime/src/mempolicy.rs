@@ -37,15 +37,11 @@ pub(crate) struct MemoryPolicy {
 
 /// The number of a mode and how many nodes it takes.
 pub(crate) fn mode(name: &str) -> Option<(i32, Nodes)> {
-    MODES
-        .iter()
-        .find_map(|(known, mode, nodes)| (*known == name).then_some((*mode, *nodes)))
+    MODES.iter().find_map(|(known, mode, nodes)| (*known == name).then_some((*mode, *nodes)))
 }
 
 pub(crate) fn flag(name: &str) -> Option<i32> {
-    FLAGS
-        .iter()
-        .find_map(|(known, flag)| (*known == name).then_some(*flag))
+    FLAGS.iter().find_map(|(known, flag)| (*known == name).then_some(*flag))
 }
 
 /// The names of all modes, sorted.
@@ -61,4 +57,39 @@ pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
 /// Takes on the policy; it survives execve.
 pub(crate) fn set(policy: &MemoryPolicy) -> Result<()> {
     set_mempolicy(policy.mode, policy.nodes.words()).during(|| "unable to set memory policy".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Errno;
+
+    fn policy(name: &str, nodes: &str) -> MemoryPolicy {
+        let (mode, _) = mode(name).expect("a mode");
+        let nodes =
+            if nodes.is_empty() { Bitmask::default() } else { Bitmask::from_list(nodes).expect("a list") };
+        MemoryPolicy { mode, nodes }
+    }
+
+    #[test]
+    fn a_policy_shows_in_the_memory_map() {
+        std::thread::spawn(|| match set(&policy("MPOL_BIND", "0")) {
+            Err(error) if error.errno() == Some(Errno::NOSYS.raw_os_error()) => {
+                eprintln!("skipped: the kernel has no memory policies");
+            }
+            result => {
+                result.expect("set");
+                let maps = std::fs::read_to_string("/proc/thread-self/numa_maps").expect("read numa_maps");
+                assert!(maps.lines().any(|line| line.contains(" bind:0 ")), "{maps}");
+                set(&policy("MPOL_DEFAULT", "")).expect("reset");
+            }
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
+
+    #[test]
+    fn names_are_sorted() {
+        assert!(mode_names().is_sorted() && flag_names().is_sorted());
+    }
 }

@@ -32,11 +32,10 @@ fn open_target(join: &Join) -> Result<Target> {
     })?;
     // A file that is no namespace answers ENOTTY; one that answers with another type would fail in setns(2) only.
     match sys::namespace_type(fd.as_fd()) {
-        Ok(kind) if kind == join.kind.flag() => {
-            Ok(Target { kind: join.kind, fd, field: join.field.clone() })
-        }
+        Ok(kind) if kind == join.kind.flag() => Ok(Target { kind: join.kind, fd, field: join.field.clone() }),
         Ok(_) | Err(sys::Error { errno: Errno::NOTTY, .. }) => {
-            let text = format!("{} is not a {} namespace: invalid argument", join.path.display(), join.kind.name());
+            let text =
+                format!("{} is not a {} namespace: invalid argument", join.path.display(), join.kind.name());
             Err(Error::refused(&join.field, text))
         }
         Err(error) => Err(error.into()),
@@ -121,7 +120,8 @@ impl Visit {
     /// Returns to the namespaces this process came from.
     pub(crate) fn leave(self) -> Result<()> {
         for (kind, home) in self.home {
-            sys::setns(home.as_fd(), kind.flag()).during(|| format!("return to own {} namespace", kind.name()))?;
+            sys::setns(home.as_fd(), kind.flag())
+                .during(|| format!("return to own {} namespace", kind.name()))?;
         }
         if let Some((root, cwd)) = self.place {
             rustix::process::fchdir(&root).named(|| "fchdir(own root)".into())?;

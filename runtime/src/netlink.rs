@@ -36,12 +36,7 @@ pub(crate) struct Route {
 impl Route {
     pub(crate) fn open() -> sys::Result<Self> {
         // Protocol 0 is NETLINK_ROUTE.
-        let socket = socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            None,
-        );
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None);
         Ok(Self { socket: socket.named(|| "socket(AF_NETLINK, NETLINK_ROUTE)".into())? })
     }
 
@@ -64,11 +59,15 @@ impl Route {
         let mut request = Request::new(libc::RTM_GETADDR, libc::NLM_F_DUMP);
         request.bytes.extend([0; ADDRESS_HEADER]);
         let mut addresses = Vec::new();
-        self.talk(request, || format!("RTM_GETADDR({index})"), |kind, body| {
-            if kind == libc::RTM_NEWADDR {
-                addresses.extend(Address::parse(body, index));
-            }
-        })?;
+        self.talk(
+            request,
+            || format!("RTM_GETADDR({index})"),
+            |kind, body| {
+                if kind == libc::RTM_NEWADDR {
+                    addresses.extend(Address::parse(body, index));
+                }
+            },
+        )?;
         Ok(addresses)
     }
 
@@ -107,8 +106,9 @@ impl Route {
         send(&self.socket, &request.finish(), SendFlags::empty()).named(&call)?;
         let mut buffer = vec![0; BUFFER];
         loop {
-            let (length, _) = rustix::io::retry_on_intr(|| recv(&self.socket, &mut buffer[..], RecvFlags::empty()))
-                .named(&call)?;
+            let (length, _) =
+                rustix::io::retry_on_intr(|| recv(&self.socket, &mut buffer[..], RecvFlags::empty()))
+                    .named(&call)?;
             let mut rest = &buffer[..length];
             while let Some((kind, body, next)) = split_message(rest) {
                 match i32::from(kind) {

@@ -3,16 +3,13 @@
 //! The container gets a socket of its own, in the state directory: the manager would not know its processes, and the
 //! manager's socket is no business of theirs. Only `READY=` is passed on.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat, mkdirat, openat};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, bind, connect, recv,
-    sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, socket_with,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -30,8 +27,40 @@ const BARRIER: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 /// Of a datagram; longer ones are cut, and no state is that long.
 const MAX_DATAGRAM: usize = 4096;
 
+/// The service manager of the caller, and where the container's socket will be.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    state_directory: PathBuf,
+    socket: String,
+}
+
+impl Manager {
+    /// `NOTIFY_SOCKET` of the environment: none when nobody waits.
+    pub(crate) fn from_environment(state_directory: PathBuf) -> Option<Self> {
+        let socket = std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty())?;
+        Some(Self { state_directory, socket })
+    }
+
+    /// Lets the container's program find its socket.
+    pub(crate) fn add_socket(&self, spec: &mut spec::Spec) {
+        spec.mounts.push(mount(&self.state_directory));
+        if let Some(process) = &mut spec.process {
+            process.env.push(variable());
+        }
+    }
+
+    /// Makes the directory that is mounted, before the container is.
+    pub(crate) fn make_directory(&self) -> Result<()> {
+        make_directory(&self.state_directory)
+    }
+
+    pub(crate) fn bind(&self) -> Result<NotifySocket> {
+        NotifySocket::bind(&self.state_directory, &self.socket)
+    }
+}
+
 /// How the container gets to its socket: to be added to its mounts.
-pub(crate) fn mount(state_directory: &Path) -> spec::Mount {
+fn mount(state_directory: &Path) -> spec::Mount {
     spec::Mount {
         destination: MOUNT_POINT.into(),
         source: state_directory.join(DIRECTORY).to_string_lossy().into_owned(),
@@ -41,12 +70,12 @@ pub(crate) fn mount(state_directory: &Path) -> spec::Mount {
 }
 
 /// The variable that names the socket: to be added to the container's environment.
-pub(crate) fn variable() -> String {
+fn variable() -> String {
     format!("NOTIFY_SOCKET={MOUNT_POINT}/{NAME}")
 }
 
 /// Makes the directory that is mounted, before the container is.
-pub(crate) fn make_directory(state_directory: &Path) -> Result<()> {
+fn make_directory(state_directory: &Path) -> Result<()> {
     let path = state_directory.join(DIRECTORY);
     mkdirat(CWD, &path, Mode::from_raw_mode(0o755)).named(|| format!("mkdir {}", path.display()))?;
     Ok(())
@@ -71,9 +100,10 @@ pub(crate) enum Outcome {
 
 impl NotifySocket {
     /// `manager` is the `NOTIFY_SOCKET` of the runtime: a path, or `@` and an abstract name.
-    pub(crate) fn bind(state_directory: &Path, manager: &str) -> Result<Self> {
+    fn bind(state_directory: &Path, manager: &str) -> Result<Self> {
         Ok(Self {
-            container: bind_in(&state_directory.join(DIRECTORY)).during(|| "bind the notify socket".into())?,
+            container: bind_in(&state_directory.join(DIRECTORY))
+                .during(|| "bind the notify socket".into())?,
             manager: connect_to(manager).during(|| format!("connect to NOTIFY_SOCKET {manager}"))?,
         })
     }
@@ -104,7 +134,9 @@ impl NotifySocket {
             Err(Errno::AGAIN) => 0,
             result => result.named(|| "recv(notify socket)".into())?.0,
         };
-        let Some(ready) = ready_line(&message[..length]) else { return Ok(false) };
+        let Some(ready) = ready_line(&message[..length]) else {
+            return Ok(false);
+        };
         self.tell(&[ready, b"\n"].concat())?;
         self.tell(format!("MAINPID={}\n", main.as_raw_nonzero()).as_bytes())?;
         Ok(true)
@@ -140,18 +172,22 @@ fn ready_line(message: &[u8]) -> Option<&[u8]> {
 /// Through a descriptor of its directory, as an address holds 107 bytes and the path may be longer.
 fn bind_in(directory: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = openat(CWD, directory, flags, Mode::empty()).named(|| format!("open {}", directory.display()))?;
+    let directory =
+        openat(CWD, directory, flags, Mode::empty()).named(|| format!("open {}", directory.display()))?;
     let address = unix_socket::address(&format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd()))?;
     let socket = datagram_socket()?;
     bind(&socket, &address).named(|| format!("bind {NAME}"))?;
     // Any user of the container may have to notify.
-    chmodat(&directory, NAME, Mode::from_raw_mode(0o777), AtFlags::empty()).named(|| format!("chmod {NAME}"))?;
+    chmodat(&directory, NAME, Mode::from_raw_mode(0o777), AtFlags::empty())
+        .named(|| format!("chmod {NAME}"))?;
     Ok(socket)
 }
 
 fn connect_to(manager: &str) -> Result<OwnedFd> {
     if !manager.starts_with(['/', '@']) {
-        return Err(Error::Usage(format!("NOTIFY_SOCKET {manager:?} is neither a path nor an abstract socket")));
+        return Err(Error::Usage(format!(
+            "NOTIFY_SOCKET {manager:?} is neither a path nor an abstract socket"
+        )));
     }
     let socket = datagram_socket()?;
     connect(&socket, &unix_socket::address(manager)?).named(|| "connect()".into())?;
@@ -248,7 +284,10 @@ mod tests {
     #[test]
     fn the_container_is_told_where_it_is() {
         let mount = mount(Path::new("/run/knarr/c1"));
-        assert_eq!((mount.source.as_str(), mount.destination.as_str()), ("/run/knarr/c1/notify", "/run/notify"));
+        assert_eq!(
+            (mount.source.as_str(), mount.destination.as_str()),
+            ("/run/knarr/c1/notify", "/run/notify")
+        );
         assert_eq!(variable(), "NOTIFY_SOCKET=/run/notify/notify.sock");
     }
 

@@ -6,50 +6,58 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use knarr_cgroups::{Already, Cgroup, Request};
 
 use crate::bundle::Bundle;
+use crate::caught_signals::Signals;
 use crate::cli::{CreateArgs, Globals};
 use crate::container::Container;
 use crate::error::{During, Error, Result};
+use crate::fds::{ListenVariables, Passed};
 use crate::hooks::{self, Environment};
 use crate::host::Host;
 use crate::idmap::Caller;
 use crate::init::{self, Building, Scene, Start};
+use crate::notify_socket::Manager;
 use crate::plan::hooks::Stage;
 use crate::plan::mounts::Pivot;
+use crate::plan::namespaces::Kind;
 use crate::plan::{Given, Plan};
 use crate::process_id::ProcessId;
 use crate::protocol::{Order, ParentEnd, Report};
-use crate::plan::namespaces::Kind;
 use crate::record::{self, Record};
 use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::fds::{ListenVariables, Passed};
-use crate::{log, net_devices, oom_score, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
+use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose<'a> {
     /// `create`: it waits at the gate, and this process goes.
     Create,
-    /// `run`: this process starts it.
-    Run,
+    /// `run`: this process starts it, and may have blocked signals to pass them on.
+    Run(Option<&'a Signals>),
 }
 
 /// A checked wish for a container: nothing exists yet.
 pub(crate) struct Design {
     pub(crate) bundle: Bundle,
     pub(crate) plan: Plan,
+    /// Who waits to hear that the container is ready.
+    pub(crate) manager: Option<Manager>,
     host: Host,
 }
 
 impl Design {
     pub(crate) fn new(globals: &Globals, args: &CreateArgs) -> Result<Self> {
-        let bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let mut bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let manager = Manager::from_environment(globals.root.path.join(&args.id));
+        if let Some(manager) = &manager {
+            manager.add_socket(&mut bundle.spec);
+        }
         // Hooks run in the bundle, and so do relative paths of the configuration.
         std::env::set_current_dir(&bundle.dir)
             .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
@@ -70,7 +78,7 @@ impl Design {
         for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
             log::warn(format_args!("{warning}"));
         }
-        Ok(Self { bundle, plan, host })
+        Ok(Self { bundle, plan, manager, host })
     }
 }
 
@@ -97,12 +105,18 @@ pub(crate) struct Made {
 }
 
 /// Makes a container from its design. On failure nothing is left of it.
-pub(crate) fn make(globals: &Globals, args: &CreateArgs, design: &Design, purpose: Purpose) -> Result<Made> {
+pub(crate) fn make(
+    globals: &Globals,
+    args: &CreateArgs,
+    design: &Design,
+    purpose: Purpose<'_>,
+) -> Result<Made> {
     let outside = Outside {
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         pidfd_socket: args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
     };
+    outside.passed.hide_the_rest()?;
     let net_devices = net_devices::inspect(&design.plan.net_devices)?;
     let store = Store::open_or_make(&globals.root.path)?;
     let dir = store.create(&args.id)?;
@@ -133,7 +147,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn run(mut self, purpose: Purpose, outside: Outside) -> Result<Made> {
+    fn run(mut self, purpose: Purpose<'_>, outside: Outside) -> Result<Made> {
         match self.steps(purpose, outside) {
             Ok((record, child, end, terminal)) => {
                 let container = Container { dir: self.dir, record };
@@ -146,11 +160,16 @@ impl Making<'_> {
         }
     }
 
-    fn steps(&mut self, purpose: Purpose, outside: Outside) -> Result<(Record, Child, ParentEnd, Option<OwnedFd>)> {
+    fn steps(
+        &mut self,
+        purpose: Purpose<'_>,
+        outside: Outside,
+    ) -> Result<(Record, Child, ParentEnd, Option<OwnedFd>)> {
         let mut record = self.prepare_cgroup()?;
         self.dir.write_config(&self.design.bundle.raw)?;
         self.dir.write_state(&record.to_json()?)?;
         self.create_cgroup()?;
+        self.design.manager.as_ref().map_or(Ok(()), Manager::make_directory)?;
 
         let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
@@ -165,7 +184,13 @@ impl Making<'_> {
     fn prepare_cgroup(&mut self) -> Result<Record> {
         let request = Request {
             id: &self.args.id,
-            cgroups_path: self.design.bundle.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str()),
+            cgroups_path: self
+                .design
+                .bundle
+                .spec
+                .linux
+                .as_ref()
+                .map_or("", |linux| linux.cgroups_path.as_str()),
             driver: self.globals.cgroup_driver,
             rootless: self.rootless,
             scope_prefix: self.globals.program.name(),
@@ -192,7 +217,7 @@ impl Making<'_> {
 
     /// The container on record, without a process yet.
     fn record(&self, cgroup: &Cgroup) -> Record {
-        let Design { bundle, plan, host } = self.design;
+        let Design { bundle, plan, host, .. } = self.design;
         let rootless = host.caller != Caller::Privileged;
         let namespaces = Kind::all().filter(|kind| plan.namespaces.has(*kind));
         let joined = |kind| plan.namespaces.join.iter().find(|join| join.kind == kind);
@@ -224,8 +249,8 @@ impl Making<'_> {
     }
 
     /// Clones init, which has everything it needs by then.
-    fn spawn(&mut self, purpose: Purpose, console: Option<OwnedFd>, passed: Passed) -> Result<ParentEnd> {
-        let Design { bundle, plan, host } = self.design;
+    fn spawn(&mut self, purpose: Purpose<'_>, console: Option<OwnedFd>, passed: Passed) -> Result<ParentEnd> {
+        let Design { bundle, plan, host, .. } = self.design;
         let cgroup = self.cgroup.as_ref().ok_or(Error::NotRunning)?;
         let scene = Scene {
             id: &self.args.id,
@@ -235,7 +260,7 @@ impl Making<'_> {
             net_devices: &self.net_devices,
             start: match purpose {
                 Purpose::Create => Start::Gate(self.dir.create_gate()?),
-                Purpose::Run => Start::Channel,
+                Purpose::Run(signals) => Start::Channel(signals),
             },
             console,
             passed,
@@ -271,7 +296,7 @@ impl Making<'_> {
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
         cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
-        plan.process.oom_score_adj.map_or(Ok(()), |score| oom_score::set(child.pid, score))
+        launch::set_oom_score(&plan.process, child.pid)
     }
 
     /// Answers init until only execve is left.
@@ -348,7 +373,11 @@ impl Making<'_> {
         }
         let deleted = self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.delete()?));
         for error in [deleted, self.store.remove(&self.dir)].into_iter().filter_map(Result::err) {
-            log::warn(format_args!("clean up after the failed start of container {}: {}", self.args.id, error.line()));
+            log::warn(format_args!(
+                "clean up after the failed start of container {}: {}",
+                self.args.id,
+                error.line()
+            ));
         }
     }
 }

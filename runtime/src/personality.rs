@@ -33,3 +33,22 @@ pub(crate) fn set(personality: Personality) -> Result<()> {
     };
     attributes::personality(persona).during(|| "unable to set personality".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_becomes_a_32_bit_one_and_back() {
+        std::thread::spawn(|| {
+            let shown =
+                || std::fs::read_to_string("/proc/thread-self/personality").expect("read personality");
+            set(Personality::Linux32).expect("set");
+            assert_eq!(shown().trim(), "00000008");
+            set(Personality::Linux).expect("set");
+            assert_eq!(shown().trim(), "00000000");
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
+}

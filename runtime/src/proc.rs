@@ -33,9 +33,14 @@ const ROOT_INODE: u64 = 1;
 
 impl Proc {
     pub(crate) fn open(scope: Scope) -> Result<Self> {
-        let root = detached(scope).or_else(|_| cloned()).or_else(|_| open_at(CWD, "/proc", OFlags::PATH | OFlags::NOFOLLOW))?;
+        let root = detached(scope)
+            .or_else(|_| cloned())
+            .or_else(|_| open_at(CWD, "/proc", OFlags::PATH | OFlags::NOFOLLOW))?;
         if magic_of(&root)? != libc::PROC_SUPER_MAGIC || stat_fd(&root)?.st_ino != ROOT_INODE {
-            return Err(Error { call: "open(\"/proc\"): not a proc file system".into(), errno: Errno::INVAL });
+            return Err(Error {
+                call: "open(\"/proc\"): not a proc file system".into(),
+                errno: Errno::INVAL,
+            });
         }
         let own = read_link_at(&root, "self")?;
         Ok(Self { root, own })
@@ -54,7 +59,8 @@ impl Proc {
     /// Writes a file such as `sys/net/ipv4/ip_forward`, in one call.
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let file = self.open_file(path, OFlags::WRONLY)?;
-        write_whole(&file, bytes).map_err(|Error { call, errno }| Error { call: format!("{call} to /proc/{path}"), errno })
+        write_whole(&file, bytes)
+            .map_err(|Error { call, errno }| Error { call: format!("{call} to /proc/{path}"), errno })
     }
 
     /// Opens a file below it.

@@ -4,7 +4,7 @@
 //! whose start time was compared after it was opened; no number is ever given to kill(2).
 //! See `proc_pid_stat(5)`, `pidfd_open(2)`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -30,10 +30,7 @@ impl ProcessId {
     /// The process that has this number now; none when there is none, or only its unreaped remains.
     pub(crate) fn current(pid: Pid) -> Result<Option<Self>> {
         let stat = read_stat(pid)?;
-        Ok(stat.filter(Stat::is_alive).map(|stat| Self {
-            pid,
-            start: stat.start,
-        }))
+        Ok(stat.filter(Stat::is_alive).map(|stat| Self { pid, start: stat.start }))
     }
 
     /// Whether it has neither ended nor been replaced.
@@ -69,6 +66,12 @@ impl Process {
     }
 }
 
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     state: u8,
@@ -89,9 +92,7 @@ fn read_stat(pid: Pid) -> Result<Option<Stat>> {
         Err(error) if matches!(error.errno, Errno::NOENT | Errno::SRCH) => return Ok(None),
         result => result?,
     };
-    parse_stat(&bytes).map(Some).ok_or(Error::ProcessStat {
-        pid: pid.as_raw_nonzero().get(),
-    })
+    parse_stat(&bytes).map(Some).ok_or(Error::ProcessStat { pid: pid.as_raw_nonzero().get() })
 }
 
 /// The name in parentheses is the process's own choice: fields are counted from the last parenthesis.
@@ -118,24 +119,11 @@ mod tests {
     fn stat_is_read_behind_the_last_parenthesis() {
         for name in ["sh", "a b", "x) R 1", "((", "\u{e9}"] {
             let line = format!("12 ({name}) {TAIL}\n");
-            assert_eq!(
-                parse_stat(line.as_bytes()),
-                Some(Stat {
-                    state: b'S',
-                    start: 62317
-                }),
-                "{name}"
-            );
+            assert_eq!(parse_stat(line.as_bytes()), Some(Stat { state: b'S', start: 62317 }), "{name}");
         }
         let mut raw = b"12 (\xff\xfe) ".to_vec();
         raw.extend_from_slice(TAIL.as_bytes());
-        assert_eq!(
-            parse_stat(&raw),
-            Some(Stat {
-                state: b'S',
-                start: 62317
-            })
-        );
+        assert_eq!(parse_stat(&raw), Some(Stat { state: b'S', start: 62317 }));
     }
 
     #[test]
@@ -155,31 +143,20 @@ mod tests {
     fn this_process_is_alive_under_its_own_start_only() {
         let own = ProcessId::current(rustix::process::getpid()).unwrap().unwrap();
         assert!(own.is_alive().unwrap());
-        let other = ProcessId {
-            start: own.start + 1,
-            ..own
-        };
+        let other = ProcessId { start: own.start + 1, ..own };
         assert!(!other.is_alive().unwrap());
         assert!(other.open().unwrap().is_none());
     }
 
     #[test]
     fn a_child_is_signalled_waited_for_and_then_dead() {
-        let mut child = Command::new("sleep")
-            .arg("60")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
         let id = ProcessId::current(pid).unwrap().unwrap();
         let process = id.open().unwrap().unwrap();
         assert!(!process.wait_exit(Instant::now()).unwrap());
         process.signal(libc::SIGKILL).unwrap();
-        assert!(
-            process
-                .wait_exit(Instant::now() + Duration::from_secs(10))
-                .unwrap()
-        );
+        assert!(process.wait_exit(Instant::now() + Duration::from_secs(10)).unwrap());
         // A zombie until the next line: its number is taken and its start still the same.
         assert!(!id.is_alive().unwrap());
         child.wait().unwrap();

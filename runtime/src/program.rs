@@ -25,9 +25,9 @@ pub(crate) fn find(name: &CStr, path: &str) -> Result<CString> {
     if text.contains('/') {
         return match check(name) {
             Ok(()) => Ok(name.to_owned()),
-            Err(Unusable::Stat(errno)) => Err(errno)
-                .named(|| format!("stat {text}"))
-                .during(|| format!("exec: {text:?}")),
+            Err(Unusable::Stat(errno)) => {
+                Err(errno).named(|| format!("stat {text}")).during(|| format!("exec: {text:?}"))
+            }
             Err(Unusable::Access(errno)) => Err(refused(&text, &errno_text(errno))),
         };
     }
@@ -40,10 +40,7 @@ pub(crate) fn find(name: &CStr, path: &str) -> Result<CString> {
             continue;
         }
         if !directory.starts_with('/') {
-            return Err(refused(
-                &text,
-                "cannot run executable found relative to current directory",
-            ));
+            return Err(refused(&text, "cannot run executable found relative to current directory"));
         }
         return Ok(found);
     }
@@ -149,9 +146,7 @@ mod tests {
         fs::create_dir_all(folder.path("b/tool")).expect("mkdir");
         let tool = folder.file("c/tool", "", 0o755);
         folder.file("d/tool", "", 0o755);
-        let path = ["a", "b", "c", "d", "none"]
-            .map(|name| folder.path(name))
-            .join(":");
+        let path = ["a", "b", "c", "d", "none"].map(|name| folder.path(name)).join(":");
         assert_eq!(find_text("tool", &path).expect("found"), tool);
         assert_eq!(
             failure("tool", &[folder.path("a"), folder.path("b")].join(":")),
@@ -174,19 +169,10 @@ mod tests {
         let (none, directory) = (folder.path("none"), folder.path("."));
         assert_eq!(find_text(&tool, "").expect("found"), tool);
         assert_eq!(failure(&plain, ""), format!("exec: {plain:?}: permission denied"));
-        assert_eq!(
-            failure(&directory, ""),
-            format!("exec: {directory:?}: is a directory")
-        );
-        assert_eq!(
-            failure(&none, ""),
-            format!("exec: {none:?}: stat {none}: no such file or directory")
-        );
+        assert_eq!(failure(&directory, ""), format!("exec: {directory:?}: is a directory"));
+        assert_eq!(failure(&none, ""), format!("exec: {none:?}: stat {none}: no such file or directory"));
         let below = format!("{plain}/x");
-        assert_eq!(
-            failure(&below, ""),
-            format!("exec: {below:?}: stat {below}: not a directory")
-        );
+        assert_eq!(failure(&below, ""), format!("exec: {below:?}: stat {below}: not a directory"));
     }
 
     #[test]
@@ -222,9 +208,6 @@ mod tests {
         let folder = Folder::new("format");
         let text = folder.file("text", "hello", 0o755);
         let path = CString::new(text.clone()).expect("no nul");
-        assert_eq!(
-            execute(&path, &[], &[]).line(),
-            format!("exec {text}: exec format error")
-        );
+        assert_eq!(execute(&path, &[], &[]).line(), format!("exec {text}: exec format error"));
     }
 }

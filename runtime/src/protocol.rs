@@ -174,7 +174,8 @@ impl AsFd for InitEnd {
 
 /// errno (4 bytes, little endian, 0 for none), field, NUL, text.
 fn decode_failure(body: &[u8]) -> Error {
-    let (errno, rest) = body.split_first_chunk().map_or((0, body), |(errno, rest)| (i32::from_le_bytes(*errno), rest));
+    let (errno, rest) =
+        body.split_first_chunk().map_or((0, body), |(errno, rest)| (i32::from_le_bytes(*errno), rest));
     let (field, text) = rest.iter().position(|byte| *byte == 0).map_or((&[][..], rest), |nul| {
         let (field, text) = rest.split_at(nul);
         (field, &text[1..])

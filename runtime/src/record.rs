@@ -94,10 +94,8 @@ pub(crate) struct Cgroups {
 
 impl Record {
     pub(crate) fn from_json(id: &str, json: &[u8]) -> Result<Self> {
-        spec::parse(json).map_err(|source| Error::Json {
-            what: format!("read state.json of container {id}"),
-            source,
-        })
+        spec::parse(json)
+            .map_err(|source| Error::Json { what: format!("read state.json of container {id}"), source })
     }
 
     pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
@@ -111,10 +109,7 @@ impl Record {
     pub(crate) fn init(&self) -> Option<ProcessId> {
         // runc writes -1, which is no number that a Pid may hold.
         let pid = Pid::from_raw(self.init_process_pid.max(0))?;
-        Some(ProcessId {
-            pid,
-            start: self.init_process_start,
-        })
+        Some(ProcessId { pid, start: self.init_process_start })
     }
 
     pub(crate) fn set_init(&mut self, init: ProcessId) {
@@ -132,11 +127,7 @@ impl Record {
 
     /// The bundle's directory; empty when no label names it.
     pub(crate) fn bundle(&self) -> &Path {
-        let path = self
-            .config
-            .labels
-            .iter()
-            .find_map(|label| label.strip_prefix(BUNDLE_LABEL));
+        let path = self.config.labels.iter().find_map(|label| label.strip_prefix(BUNDLE_LABEL));
         Path::new(path.unwrap_or_default())
     }
 
@@ -144,9 +135,7 @@ impl Record {
         let labels = self.config.labels.iter();
         let others = labels.filter(|label| !label.starts_with(BUNDLE_LABEL));
         let pairs = others.filter_map(|label| label.split_once('='));
-        pairs
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// The hooks that runc recorded, with the timeouts of poststop in seconds: runc writes nanoseconds.
@@ -154,9 +143,7 @@ impl Record {
         const SECOND: i64 = 1_000_000_000;
         let mut hooks = self.config.hooks.clone();
         for hook in &mut hooks.poststop {
-            hook.timeout = hook
-                .timeout
-                .map(|nanos| nanos / SECOND + i64::from(nanos % SECOND > 0));
+            hook.timeout = hook.timeout.map(|nanos| nanos / SECOND + i64::from(nanos % SECOND > 0));
         }
         hooks
     }
@@ -167,12 +154,8 @@ pub(crate) fn labels<'a>(
     bundle: &str,
     annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<String> {
-    let annotations = annotations
-        .into_iter()
-        .map(|(key, value)| format!("{key}={value}"));
-    std::iter::once(format!("{BUNDLE_LABEL}{bundle}"))
-        .chain(annotations)
-        .collect()
+    let annotations = annotations.into_iter().map(|(key, value)| format!("{key}={value}"));
+    std::iter::once(format!("{BUNDLE_LABEL}{bundle}")).chain(annotations).collect()
 }
 
 #[cfg(test)]
@@ -199,10 +182,7 @@ mod tests {
         let init = record.init().unwrap();
         assert_eq!((init.pid.as_raw_nonzero().get(), init.start), (4711, 62317));
         assert_eq!(record.bundle(), Path::new("/b"));
-        assert_eq!(
-            record.annotations(),
-            BTreeMap::from([("a.key".into(), "x=y".into())])
-        );
+        assert_eq!(record.annotations(), BTreeMap::from([("a.key".into(), "x=y".into())]));
         assert_eq!(record.cgroup_paths["pids"], Path::new("/sys/fs/cgroup/pids/web"));
         assert!(record.has_own_pid_namespace());
     }
@@ -232,10 +212,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(value["config"]["cgroups"]["freezer"], "");
         assert_eq!(value["config"]["cgroups"]["Systemd"], false);
-        assert_eq!(
-            value["config"]["namespaces"][0],
-            serde_json::json!({"type": "NEWPID", "path": ""})
-        );
+        assert_eq!(value["config"]["namespaces"][0], serde_json::json!({"type": "NEWPID", "path": ""}));
     }
 
     #[test]
@@ -246,11 +223,7 @@ mod tests {
                {"path":"/i","args":null,"env":null,"dir":"","timeout":null}]},"no_new_keyring""#,
         );
         let hooks = Record::from_json("web", json.as_bytes()).unwrap().hooks_of_runc();
-        let poststop: Vec<_> = hooks
-            .poststop
-            .iter()
-            .map(|hook| (hook.path.as_str(), hook.timeout))
-            .collect();
+        let poststop: Vec<_> = hooks.poststop.iter().map(|hook| (hook.path.as_str(), hook.timeout)).collect();
         assert_eq!(poststop, [("/h", Some(2)), ("/i", None)]);
     }
 
@@ -272,10 +245,6 @@ mod tests {
     #[test]
     fn a_broken_state_file_names_the_container() {
         let error = Record::from_json("web", b"{").unwrap_err();
-        assert!(
-            error.line().starts_with("read state.json of container web: EOF"),
-            "{}",
-            error.line()
-        );
+        assert!(error.line().starts_with("read state.json of container web: EOF"), "{}", error.line());
     }
 }

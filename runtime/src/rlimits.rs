@@ -44,10 +44,7 @@ pub(crate) fn resource(name: &str) -> Option<(&'static str, Resource)> {
 /// Sets the limits of process `pid`.
 pub(crate) fn apply(pid: Pid, limits: &[Rlimit]) -> Result<()> {
     for limit in limits {
-        let new = rustix::process::Rlimit {
-            current: Some(limit.soft),
-            maximum: Some(limit.hard),
-        };
+        let new = rustix::process::Rlimit { current: Some(limit.soft), maximum: Some(limit.hard) };
         prlimit(Some(pid), limit.resource, new)
             .named(|| {
                 let Rlimit { name, soft, hard, .. } = limit;
@@ -66,56 +63,25 @@ mod tests {
 
     #[test]
     fn a_limit_reaches_another_process() {
-        let mut child = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("spawn cat");
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("spawn cat");
         let pid = Pid::from_child(&child);
         let (name, resource) = resource("RLIMIT_NOFILE").expect("a known name");
-        apply(
-            pid,
-            &[Rlimit {
-                name,
-                resource,
-                soft: 17,
-                hard: 19,
-            }],
-        )
-        .expect("lower the limit");
+        apply(pid, &[Rlimit { name, resource, soft: 17, hard: 19 }]).expect("lower the limit");
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).expect("read limits");
         drop(child.stdin.take());
         child.wait().expect("wait for cat");
-        let line = limits
-            .lines()
-            .find(|line| line.starts_with("Max open files"))
-            .expect("the line");
-        assert_eq!(
-            line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(),
-            ["17", "19"]
-        );
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("the line");
+        assert_eq!(line.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["17", "19"]);
     }
 
     #[test]
     fn a_refusal_names_the_limit() {
         // No process may open more files than /proc/sys/fs/nr_open, not even root's.
         let (name, resource) = resource("RLIMIT_NOFILE").expect("a known name");
-        let limit = Rlimit {
-            name,
-            resource,
-            soft: u64::MAX - 1,
-            hard: u64::MAX - 1,
-        };
-        let line = apply(rustix::process::getpid(), &[limit])
-            .expect_err("above nr_open")
-            .line();
-        assert!(
-            line.starts_with("error setting rlimits for ready process: prlimit("),
-            "{line}"
-        );
-        assert!(
-            line.ends_with(": operation not permitted") && line.contains("RLIMIT_NOFILE"),
-            "{line}"
-        );
+        let limit = Rlimit { name, resource, soft: u64::MAX - 1, hard: u64::MAX - 1 };
+        let line = apply(rustix::process::getpid(), &[limit]).expect_err("above nr_open").line();
+        assert!(line.starts_with("error setting rlimits for ready process: prlimit("), "{line}");
+        assert!(line.ends_with(": operation not permitted") && line.contains("RLIMIT_NOFILE"), "{line}");
     }
 }

@@ -24,11 +24,8 @@ const FLAGS: [(&str, u64); 7] = [
     ("SCHED_FLAG_UTIL_CLAMP_MAX", 0x40),
 ];
 
-const IO_CLASSES: [(&str, u16); 3] = [
-    ("IOPRIO_CLASS_RT", 1),
-    ("IOPRIO_CLASS_BE", 2),
-    ("IOPRIO_CLASS_IDLE", 3),
-];
+const IO_CLASSES: [(&str, u16); 3] =
+    [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE", 2), ("IOPRIO_CLASS_IDLE", 3)];
 
 /// A class and a priority within it, as `ioprio_set(2)` packs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +68,52 @@ pub(crate) fn set_io_priority(priority: IoPriority) -> Result<()> {
 }
 
 fn value<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
-    names
-        .iter()
-        .find_map(|(known, value)| (*known == name).then_some(*value))
+    names.iter().find_map(|(known, value)| (*known == name).then_some(*value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field of `/proc/thread-self/stat`, counted as proc_pid_stat(5) does.
+    fn stat(field: usize) -> String {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("read stat");
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        fields.split_whitespace().nth(field - 3).expect("the field").to_owned()
+    }
+
+    #[test]
+    fn a_policy_is_taken_on() {
+        let attr = SchedAttr { size: SchedAttr::SIZE, policy: 3, nice: 7, ..SchedAttr::default() };
+        std::thread::spawn(move || {
+            set_policy(&attr, "").expect("set");
+            assert_eq!((stat(41).as_str(), stat(19).as_str()), ("3", "7"));
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_asked() {
+        let attr = SchedAttr { size: SchedAttr::SIZE, policy: 1, priority: 1000, ..SchedAttr::default() };
+        let line = set_policy(&attr, "0-1").expect_err("no such priority").line();
+        assert_eq!(
+            line,
+            "error setting scheduler: sched_setattr(policy 1, flags 0x0, nice 0, priority 1000): invalid argument"
+        );
+    }
+
+    #[test]
+    fn an_io_priority_is_taken_on() {
+        std::thread::spawn(|| {
+            set_io_priority(IoPriority::new(2, 6)).expect("set");
+            let line = set_io_priority(IoPriority::new(7, 0)).expect_err("no such class").line();
+            assert_eq!(
+                line,
+                "failed to set io priority: ioprio_set(IOPRIO_WHO_PROCESS, 0, 0xe000): invalid argument"
+            );
+        })
+        .join()
+        .expect("the thread's own assertions");
+    }
 }

@@ -10,7 +10,9 @@ use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{MemfdFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals, memfd_create, statvfs};
+use rustix::fs::{
+    MemfdFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals, memfd_create, statvfs,
+};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::error::{During, Result};
@@ -34,7 +36,9 @@ pub(crate) fn ensure() -> Result<()> {
         }
         Err(_) if is_sealed()? => return sealed(),
         Err(error) => {
-            log::debug(format_args!("runc exeseal: no clone of /proc/self/exe ({error}), using a sealed memfd"));
+            log::debug(format_args!(
+                "runc exeseal: no clone of /proc/self/exe ({error}), using a sealed memfd"
+            ));
             sealed_copy().during(|| "make a sealed copy of the runtime's executable".into())?
         }
     };
@@ -55,8 +59,13 @@ fn is_sealed() -> Result<bool> {
 
 fn read_only_clone() -> sys::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(rustix::fs::CWD, OWN_EXE, flags).named(|| format!("open_tree({OWN_EXE:?}, CLONE)"))?;
-    change_mount(&mount, Depth::One, &MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() })?;
+    let mount =
+        open_tree(rustix::fs::CWD, OWN_EXE, flags).named(|| format!("open_tree({OWN_EXE:?}, CLONE)"))?;
+    change_mount(
+        &mount,
+        Depth::One,
+        &MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() },
+    )?;
     Ok(mount)
 }
 

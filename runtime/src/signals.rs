@@ -20,14 +20,8 @@ pub(crate) fn number(text: &str) -> Option<i32> {
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let standard = (1..)
-        .zip(NAMES)
-        .find_map(|(number, known)| (known == name).then_some(number));
-    let alias = || {
-        ALIASES
-            .iter()
-            .find_map(|&(known, number)| (known == name).then_some(number))
-    };
+    let standard = (1..).zip(NAMES).find_map(|(number, known)| (known == name).then_some(number));
+    let alias = || ALIASES.iter().find_map(|&(known, number)| (known == name).then_some(number));
     standard.or_else(alias).or_else(|| realtime(name))
 }
 

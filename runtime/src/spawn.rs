@@ -55,7 +55,10 @@ pub(crate) struct Birth<'a> {
 
 impl Birth<'_> {
     /// Clones; the child runs `body`, which ends in execve or in an error that is reported to the parent.
-    pub(crate) fn spawn(&self, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> Result<(Child, ParentEnd)> {
+    pub(crate) fn spawn(
+        &self,
+        body: impl FnOnce(&InitEnd) -> Result<Infallible>,
+    ) -> Result<(Child, ParentEnd)> {
         let targets = open_targets(&self.namespaces.join)?;
         let ends = channel()?;
         if self.needs_process_between() {
@@ -139,7 +142,8 @@ impl Birth<'_> {
         self.await_mapped(end)?;
         // The host's namespaces first, while the host's rights last: never to return.
         let (_, refused) = Visit::enter(targets)?;
-        let (user, rest): (Vec<_>, Vec<_>) = refused.into_iter().partition(|target| target.kind == Kind::User);
+        let (user, rest): (Vec<_>, Vec<_>) =
+            refused.into_iter().partition(|target| target.kind == Kind::User);
         user.iter().chain(&rest).try_for_each(Target::enter)?;
         if self.namespaces.is_new(Kind::Time) {
             unshare_time(&self.namespaces.clock_offsets)?;
@@ -174,7 +178,10 @@ pub(crate) struct Beside<'a> {
 
 impl Beside<'_> {
     /// Clones; the child runs `body` inside the container's namespaces.
-    pub(crate) fn spawn(&self, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> Result<(Child, ParentEnd)> {
+    pub(crate) fn spawn(
+        &self,
+        body: impl FnOnce(&InitEnd) -> Result<Infallible>,
+    ) -> Result<(Child, ParentEnd)> {
         let (parent_end, init_end) = channel()?;
         // Pid and time namespaces take effect in children, so this process enters them; it is about to do nothing
         // but wait for the child, which is why it need not return.

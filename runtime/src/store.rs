@@ -78,11 +78,7 @@ impl Store {
         check_id(id)?;
         match open_dir(self.root.as_fd(), id) {
             Err(error) if error.errno == Errno::NOENT => Err(Error::NotExist),
-            result => Ok(StateDir {
-                id: id.to_owned(),
-                dir: result?,
-                locked: Cell::new(false),
-            }),
+            result => Ok(StateDir { id: id.to_owned(), dir: result?, locked: Cell::new(false) }),
         }
     }
 
@@ -192,12 +188,7 @@ impl StateDir {
 
     /// The end that `start` writes to; none when nobody waits at the other one any more.
     pub(crate) fn open_gate(&self) -> Result<Option<OwnedFd>> {
-        match sys::open_at(
-            self.dir.as_fd(),
-            GATE,
-            OFlags::WRONLY | OFlags::NONBLOCK,
-            Mode::empty(),
-        ) {
+        match sys::open_at(self.dir.as_fd(), GATE, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
             Err(error) if error.errno == Errno::NXIO => Ok(None),
             result => Ok(Some(result?)),
         }
@@ -316,19 +307,14 @@ mod tests {
         for id in ["a", "A-b_c.d+9", "...", ".hidden", "-", &"x".repeat(1024)] {
             assert!(check_id(id).is_ok(), "{id}");
         }
-        for id in [
-            "", ".", "..", "a/b", "/", "a b", "a\0", "\u{e9}", "a\n", "a:b", "a@b",
-        ] {
+        for id in ["", ".", "..", "a/b", "/", "a b", "a\0", "\u{e9}", "a\n", "a:b", "a@b"] {
             assert!(matches!(check_id(id), Err(Error::InvalidId)), "{id}");
         }
     }
 
     #[test]
     fn a_root_that_is_missing_is_made_for_its_owner_alone() {
-        assert!(matches!(
-            Store::open(Path::new("/no/such/root")),
-            Err(Error::NotExist)
-        ));
+        assert!(matches!(Store::open(Path::new("/no/such/root")), Err(Error::NotExist)));
         let (root, store) = Root::new("modes");
         store.create("web").unwrap();
         assert_eq!(fs::metadata(&root.0).unwrap().mode() & 0o7777, 0o700);
@@ -355,11 +341,7 @@ mod tests {
         fs::write(root.0.join("file"), "").unwrap();
         symlink("a", root.0.join("link")).unwrap();
         assert_eq!(store.ids().unwrap(), [".c", "a", "b"]);
-        assert_eq!(
-            store.ids().unwrap().len(),
-            3,
-            "a second listing starts at the beginning"
-        );
+        assert_eq!(store.ids().unwrap().len(), 3, "a second listing starts at the beginning");
     }
 
     #[test]
@@ -394,10 +376,8 @@ mod tests {
         assert_eq!(dir.read_state().unwrap().unwrap(), b"second");
         let dir = store.dir("web").unwrap();
         assert_eq!(dir.read_config().unwrap().unwrap(), b"{ }");
-        let mut names: Vec<_> = fs::read_dir(root.0.join("web"))
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(root.0.join("web")).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["config.json", "state.json"]);
     }

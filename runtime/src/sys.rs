@@ -16,7 +16,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -53,9 +53,7 @@ pub(crate) fn errno_text(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// The same for an error of the standard library.
@@ -76,10 +74,7 @@ impl<T> Named<T> for rustix::io::Result<T> {
 
 impl<T> Named<T> for std::io::Result<T> {
     fn named(self, call: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| Error {
-            call: call(),
-            errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-        })
+        self.map_err(|error| Error { call: call(), errno: Errno::from_io_error(&error).unwrap_or(Errno::IO) })
     }
 }
 
@@ -105,10 +100,7 @@ fn check(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<libc::c_lon
 /// The same for calls that return a new descriptor.
 fn check_fd(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<OwnedFd> {
     let fd = check(ret, call)?;
-    let fd = i32::try_from(fd).map_err(|_| Error {
-        call: "descriptor".into(),
-        errno: Errno::BADF,
-    })?;
+    let fd = i32::try_from(fd).map_err(|_| Error { call: "descriptor".into(), errno: Errno::BADF })?;
     // SAFETY: the kernel has just handed out this descriptor and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -177,7 +169,7 @@ pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) 
 }
 
 /// Replaces the caller by a program. Returns only if the kernel refuses.
-pub(crate) fn execve(path: &CStr, args: &[std::ffi::CString], env: &[std::ffi::CString]) -> Error {
+pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Error {
     let (args, env) = (pointers(args), pointers(env));
     loop {
         // SAFETY: a C string and two NULL-terminated arrays of them, all alive until the call returns.
@@ -214,14 +206,6 @@ pub(crate) fn set_parent_death_signal(signal: libc::c_int) -> Result<()> {
 /// Orphaned descendants become children of this process.
 pub(crate) fn set_child_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, "PR_SET_CHILD_SUBREAPER")
-}
-
-/// SIGPIPE ends the program that comes next, as it expects.
-pub(crate) fn restore_sigpipe() -> Result<()> {
-    // SAFETY: the default action is no code of ours.
-    let previous = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    let failed = if previous == libc::SIG_ERR { -1 } else { 0 };
-    check(failed, || "signal(SIGPIPE, SIG_DFL)".into()).map(drop)
 }
 
 /// The name `ps` shows for this process; at most 15 bytes count.
@@ -263,10 +247,7 @@ pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<boo
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).unwrap_or(Timespec {
-            tv_sec: i64::MAX,
-            tv_nsec: 0,
-        });
+        let left = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
         match rustix::event::poll(&mut fds, Some(&left)) {
             Err(Errno::INTR) => {}
             result => return result.map(|ready| ready > 0).named(|| "poll".into()),
@@ -377,18 +358,13 @@ pub(crate) fn read_all(fd: OwnedFd) -> Result<Vec<u8>> {
 }
 
 pub(crate) fn write_all(fd: OwnedFd, bytes: &[u8]) -> Result<()> {
-    File::from(fd)
-        .write_all(bytes)
-        .named(|| format!("write({} bytes)", bytes.len()))
+    File::from(fd).write_all(bytes).named(|| format!("write({} bytes)", bytes.len()))
 }
 
 /// Writes to standard output at once, so that a full disk or a closed pipe is an error and not a panic.
 pub(crate) fn print(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .named(|| "write to standard output".into())
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).named(|| "write to standard output".into())
 }
 
 // ---- regular expressions ------------------------------------------------------------------------------------------
@@ -402,11 +378,7 @@ impl Regex {
         let mut regex = Box::new(MaybeUninit::uninit());
         // SAFETY: the buffer has room for a regex_t and the pattern ends with a NUL.
         let failed = unsafe {
-            libc::regcomp(
-                regex.as_mut_ptr(),
-                pattern.as_ptr(),
-                libc::REG_EXTENDED | libc::REG_NOSUB,
-            )
+            libc::regcomp(regex.as_mut_ptr(), pattern.as_ptr(), libc::REG_EXTENDED | libc::REG_NOSUB)
         };
         // SAFETY: regcomp said 0, so it has initialised the buffer.
         (failed == 0).then(|| Self(unsafe { regex.assume_init() }))
@@ -427,7 +399,12 @@ impl Drop for Regex {
 }
 
 /// mount_setattr(2) (Linux 5.12) on the mount at `path`, or on the one that `dir` is where `path` is empty.
-pub(crate) fn mount_setattr(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int, change: &MountChange<'_>) -> Result<()> {
+pub(crate) fn mount_setattr(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    flags: libc::c_int,
+    change: &MountChange<'_>,
+) -> Result<()> {
     let mut attributes = libc::mount_attr {
         attr_set: change.set,
         attr_clr: change.clear,

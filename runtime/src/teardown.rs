@@ -22,11 +22,7 @@ pub(crate) fn kill_and_wait(container: &Container) -> Result<()> {
         return Ok(());
     };
     let killed = kill_all(container, &init);
-    let patience = if killed.is_ok() {
-        LAST_BREATH
-    } else {
-        Duration::ZERO
-    };
+    let patience = if killed.is_ok() { LAST_BREATH } else { Duration::ZERO };
     match (init.wait_exit(Instant::now() + patience)?, killed) {
         // It may have ended by itself before the signal came.
         (true, _) => Ok(()),
@@ -70,21 +66,13 @@ fn remove_all(store: &Store, container: &Container) -> Result<()> {
     let cgroup = container.cgroup();
     // With a pid namespace of its own the kernel has killed the others; without a recorded process nobody has.
     let leftovers = container.record.init().is_none() || !container.record.has_own_pid_namespace();
-    let killed = if leftovers {
-        cgroup.kill(Signal::KILL)
-    } else {
-        Ok(())
-    };
+    let killed = if leftovers { cgroup.kill(Signal::KILL) } else { Ok(()) };
     let deleted = cgroup.delete();
     // What is still there is at least not left frozen.
     let thawed = if deleted.is_err() { cgroup.thaw() } else { Ok(()) };
     killed.during(|| "unable to kill the container's processes".into())?;
-    deleted
-        .and(thawed)
-        .during(|| "unable to remove container's cgroup".into())?;
-    store
-        .remove(&container.dir)
-        .during(|| "unable to remove container state dir".into())
+    deleted.and(thawed).during(|| "unable to remove container's cgroup".into())?;
+    store.remove(&container.dir).during(|| "unable to remove container state dir".into())
 }
 
 /// The hooks that the container was created with.
@@ -97,9 +85,7 @@ pub(crate) fn recorded_hooks(container: &Container) -> Result<Hooks> {
     let hooks = match container.dir.read_config()? {
         Some(json) => {
             let what = || format!("read the configuration of container {}", container.dir.id());
-            spec::parse::<Config>(&json)
-                .map_err(|source| Error::Json { what: what(), source })?
-                .hooks
+            spec::parse::<Config>(&json).map_err(|source| Error::Json { what: what(), source })?.hooks
         }
         None => Some(container.record.hooks_of_runc()),
     };

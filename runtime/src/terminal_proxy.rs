@@ -16,6 +16,8 @@ use crate::tty;
 
 /// No more than a pipe that is ready takes at once (`PIPE_BUF`), so that a write never waits.
 const CHUNK: usize = 4096;
+/// More chunks than a terminal holds (64 KiB on the way and 4 KiB arrived): what comes after them was written later.
+const HELD: usize = 20;
 
 /// Both directions of a terminal.
 #[derive(Debug)]
@@ -99,9 +101,9 @@ impl TerminalProxy {
         Ok(())
     }
 
-    /// Copies what the container has written and nobody has read yet, after its process has ended.
+    /// Copies what was written before the process ended and nobody has read yet. Not what others go on writing.
     pub(crate) fn finish(mut self) -> Result<()> {
-        loop {
+        for _ in 0..HELD {
             while self.output.wish() == Wish::Drain {
                 let mut ready = [PollFd::from_borrowed_fd(stdout(), PollFlags::OUT)];
                 retry(|| poll(&mut ready, None)).named(|| "poll(stdout)".into())?;
@@ -115,6 +117,7 @@ impl TerminalProxy {
                 return Ok(());
             }
         }
+        Ok(())
     }
 }
 
@@ -179,5 +182,61 @@ impl Flow {
             Err(errno) => return Ok(Err(errno).named(|| "write(terminal)".into())?),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    use super::*;
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).expect("a pipe")
+    }
+
+    #[test]
+    fn bytes_are_filled_once_and_drained_to_the_last() {
+        let (source, input) = pipe();
+        let (output, sink) = pipe();
+        let mut flow = Flow::default();
+        assert_eq!(flow.wish(), Wish::Fill);
+        rustix::io::write(&input, b"hello").expect("write");
+        flow.fill(source.as_fd()).expect("fill");
+        assert_eq!(flow.wish(), Wish::Drain);
+        flow.drain(sink.as_fd()).expect("drain");
+        assert_eq!(flow.wish(), Wish::Fill);
+        let mut got = [0; 9];
+        assert_eq!(rustix::io::read(&output, &mut got), Ok(5));
+        assert_eq!(&got[..5], b"hello");
+    }
+
+    #[test]
+    fn an_empty_source_is_asked_again_and_a_closed_one_is_not() {
+        let (source, input) = pipe();
+        let mut flow = Flow::default();
+        flow.fill(source.as_fd()).expect("nothing there");
+        assert_eq!(flow.wish(), Wish::Fill);
+        drop(input);
+        flow.fill(source.as_fd()).expect("the end");
+        assert_eq!(flow.wish(), Wish::Nothing);
+    }
+
+    #[test]
+    fn a_full_sink_keeps_the_rest_and_a_closed_one_is_ignored() {
+        let (source, input) = pipe();
+        let (output, sink) = pipe();
+        while rustix::io::write(&sink, &[0; CHUNK]).is_ok() {}
+        let mut flow = Flow::default();
+        rustix::io::write(&input, b"one").expect("write");
+        flow.fill(source.as_fd()).expect("fill");
+        flow.drain(sink.as_fd()).expect("full");
+        assert_eq!((flow.wish(), flow.sent), (Wish::Drain, 0));
+        drop(output);
+        flow.drain(sink.as_fd()).expect("closed");
+        assert_eq!(flow.wish(), Wish::Fill);
+        rustix::io::write(&input, b"two").expect("write");
+        flow.fill(source.as_fd()).expect("read and forgotten");
+        assert_eq!(flow.wish(), Wish::Fill);
     }
 }

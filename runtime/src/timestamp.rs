@@ -61,10 +61,7 @@ mod tests {
             (120_000, ".00012"),
             (0, ""),
         ] {
-            assert_eq!(
-                rfc3339_nano(Duration::new(0, nanos)),
-                format!("1970-01-01T00:00:00{text}Z")
-            );
+            assert_eq!(rfc3339_nano(Duration::new(0, nanos)), format!("1970-01-01T00:00:00{text}Z"));
         }
     }
 }

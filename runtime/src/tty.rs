@@ -48,18 +48,12 @@ impl Pseudoterminal {
     pub(crate) fn open() -> Result<Self> {
         let master = open_multiplexer()?;
         unlockpt(&master).named(|| "ioctl(ptmx, TIOCSPTLCK)".into())?;
-        let slave = ioctl_tiocgptpeer(
-            &master,
-            OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-        )
-        .named(|| "ioctl(ptmx, TIOCGPTPEER)".into())?;
+        let slave =
+            ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+                .named(|| "ioctl(ptmx, TIOCGPTPEER)".into())?;
         verify_slave(&slave)?;
         let path = ptsname(&master, Vec::new()).named(|| "ioctl(ptmx, TIOCGPTN)".into())?;
-        Ok(Self {
-            master,
-            slave,
-            path: path.to_string_lossy().into_owned(),
-        })
+        Ok(Self { master, slave, path: path.to_string_lossy().into_owned() })
     }
 
     pub(crate) fn master(&self) -> BorrowedFd<'_> {
@@ -102,12 +96,7 @@ pub(crate) fn new_session() -> Result<()> {
 }
 
 pub(crate) fn resize(terminal: BorrowedFd<'_>, size: Size) -> Result<()> {
-    let size = Winsize {
-        ws_row: size.rows,
-        ws_col: size.columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(terminal, size).named(|| format!("ioctl(TIOCSWINSZ, {}x{})", size.ws_row, size.ws_col))?;
     Ok(())
 }
@@ -117,9 +106,7 @@ fn open_multiplexer() -> Result<OwnedFd> {
     let devpts = openat(CWD, "/dev/pts", flags, Mode::empty()).named(|| "open /dev/pts".into())?;
     let magic = fstatfs(&devpts).named(|| "fstatfs /dev/pts".into())?.f_type;
     if u64::try_from(magic) != Ok(DEVPTS) {
-        return refuse(format!(
-            "/dev/pts is not a devpts mount: super magic is {magic:#x}"
-        ));
+        return refuse(format!("/dev/pts is not a devpts mount: super magic is {magic:#x}"));
     }
     // Nobody can make or replace a file inside a devpts; what remains is a mount on top, and a file of another kind
     // must not be opened even for a moment.
@@ -153,10 +140,7 @@ fn verify_slave(slave: &OwnedFd) -> Result<()> {
     let stat = fstat(slave).named(|| "fstat(slave)".into())?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind != FileType::CharacterDevice || !SLAVE_MAJORS.contains(&major(stat.st_rdev)) {
-        return refuse(format!(
-            "pty peer handle is not a pty slave: {kind:?} {}",
-            major(stat.st_rdev)
-        ));
+        return refuse(format!("pty peer handle is not a pty slave: {kind:?} {}", major(stat.st_rdev)));
     }
     Ok(())
 }
@@ -186,12 +170,107 @@ fn console_target() -> Result<OwnedFd> {
     let stat = fstat(&console).named(|| "fstat /dev/console".into())?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile | FileType::CharacterDevice => Ok(console),
-        kind => refuse(format!(
-            "/dev/console is neither a file nor a character device but {kind:?}"
-        )),
+        kind => refuse(format!("/dev/console is neither a file nor a character device but {kind:?}")),
     }
 }
 
 fn refuse<T>(reason: String) -> Result<T> {
     Err(Error::refused("/process/terminal", reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+    use rustix::process::geteuid;
+    use rustix::termios::tcgetwinsize;
+
+    use super::*;
+
+    /// Runs `test` in a thread with a /dev of its own that holds a devpts, as in a container.
+    fn in_own_dev(test: impl FnOnce() + Send + 'static) {
+        if !geteuid().is_root() {
+            eprintln!("skipped: only root can mount");
+            return;
+        }
+        let thread = std::thread::spawn(|| {
+            crate::sys::unshare(libc::CLONE_NEWNS).expect("unshare");
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private");
+            mount("tmpfs", "/dev", "tmpfs", MountFlags::empty(), None).expect("mount tmpfs");
+            std::fs::create_dir("/dev/pts").expect("mkdir");
+            let options = c"newinstance,ptmxmode=0666,mode=0620";
+            mount("devpts", "/dev/pts", "devpts", MountFlags::empty(), options).expect("mount devpts");
+            test();
+        });
+        thread.join().expect("the thread's own assertions");
+    }
+
+    fn device(path: &str) -> (u32, u32) {
+        let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).expect(path);
+        (major(stat.st_rdev), minor(stat.st_rdev))
+    }
+
+    fn refusal() -> String {
+        Pseudoterminal::open().expect_err("refused").line()
+    }
+
+    #[test]
+    fn a_terminal_of_the_container_is_made_sized_and_sent() {
+        in_own_dev(|| {
+            let terminal = Pseudoterminal::open().expect("open");
+            assert_eq!(terminal.path, "/dev/pts/0");
+            terminal.resize(Size { rows: 25, columns: 81 }).expect("resize");
+            let size = tcgetwinsize(&terminal.slave).expect("size");
+            assert_eq!((size.ws_row, size.ws_col), (25, 81));
+            let (ours, theirs) = unix_socket::pair().expect("a pair");
+            terminal.send_master(ours.as_fd()).expect("send");
+            assert_eq!(unix_socket::receive(theirs.as_fd()).expect("receive").text, b"/dev/pts/0");
+        });
+    }
+
+    #[test]
+    fn the_console_is_the_terminal_whatever_the_image_has_there() {
+        in_own_dev(|| {
+            let terminal = Pseudoterminal::open().expect("open");
+            terminal.bind_console().expect("on nothing");
+            assert_eq!(device("/dev/console"), device("/dev/pts/0"));
+        });
+        in_own_dev(|| {
+            std::fs::write("/dev/console", "").expect("write");
+            let terminal = Pseudoterminal::open().expect("open");
+            terminal.bind_console().expect("on a file");
+            assert_eq!(device("/dev/console"), device("/dev/pts/0"));
+        });
+        in_own_dev(|| {
+            std::os::unix::fs::symlink("/dev/elsewhere", "/dev/console").expect("symlink");
+            let line = Pseudoterminal::open().expect("open").bind_console().expect_err("a link").line();
+            assert_eq!(
+                line,
+                "mount the terminal on /dev/console: /dev/console is neither a file nor a character device but Symlink"
+            );
+            assert!(!Path::new("/dev/elsewhere").exists());
+        });
+    }
+
+    #[test]
+    fn what_only_looks_like_a_devpts_is_refused() {
+        in_own_dev(|| {
+            mount("tmpfs", "/dev/pts", "tmpfs", MountFlags::empty(), None).expect("mount tmpfs");
+            assert_eq!(refusal(), "/dev/pts is not a devpts mount: super magic is 0x1021994");
+        });
+        in_own_dev(|| {
+            std::fs::write("/dev/file", "").expect("write");
+            mount_bind("/dev/file", "/dev/pts/ptmx").expect("bind");
+            assert!(refusal().starts_with("ptmx handle is not a real char ptmx device: RegularFile 0:0"));
+        });
+        in_own_dev(|| {
+            // The real thing, but of another devpts.
+            std::fs::create_dir("/dev/other").expect("mkdir");
+            mount("devpts", "/dev/other", "devpts", MountFlags::empty(), c"newinstance")
+                .expect("mount devpts");
+            mount_bind("/dev/other/ptmx", "/dev/pts/ptmx").expect("bind");
+            assert_eq!(refusal(), "open /dev/pts/ptmx: invalid cross-device link");
+        });
+    }
 }

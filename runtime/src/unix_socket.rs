@@ -28,38 +28,23 @@ pub(crate) struct Received {
 /// Connects to the stream socket at `path`, which may be longer than an address can hold. The socket itself must
 /// not be a symbolic link, so that who may write to its directory cannot point us to another.
 pub(crate) fn connect_to(path: &Path) -> Result<OwnedFd> {
-    let inode = openat(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .named(|| format!("open {}", path.display()))?;
+    let inode = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .named(|| format!("open {}", path.display()))?;
     let stat = fstat(&inode).named(|| format!("fstat {}", path.display()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(Error::Usage(format!("{} is not a socket", path.display())));
     }
     let address = address(&format!("/proc/self/fd/{}", inode.as_raw_fd()))?;
-    let socket = socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .named(|| "socket(AF_UNIX)".into())?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .named(|| "socket(AF_UNIX)".into())?;
     connect(&socket, &address).named(|| format!("connect {}", path.display()))?;
     Ok(socket)
 }
 
 /// Two connected stream sockets.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    let pair = socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .named(|| "socketpair(AF_UNIX)".into())?;
+    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .named(|| "socketpair(AF_UNIX)".into())?;
     Ok(pair)
 }
 
@@ -78,11 +63,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, text: &[u8]) -> R
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(sys::Error {
-            call: "sendmsg control buffer".into(),
-            errno: Errno::NOBUFS,
-        }
-        .into());
+        return Err(sys::Error { call: "sendmsg control buffer".into(), errno: Errno::NOBUFS }.into());
     }
     sys::retry(|| sendmsg(socket, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL))
         .named(|| "sendmsg(SCM_RIGHTS)".into())?;
@@ -95,22 +76,14 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let message = sys::retry(|| {
-        recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut text)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
+        recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })
     .named(|| "recvmsg(SCM_RIGHTS)".into())?;
     let mut fds = control.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
         _ => Vec::new(),
     });
-    let fd = fds.next().ok_or(sys::Error {
-        call: "recvmsg(SCM_RIGHTS)".into(),
-        errno: Errno::NODATA,
-    })?;
+    let fd = fds.next().ok_or(sys::Error { call: "recvmsg(SCM_RIGHTS)".into(), errno: Errno::NODATA })?;
     text.truncate(message.bytes);
     Ok(Received { fd, text })
 }
@@ -150,10 +123,7 @@ mod tests {
         let dir =
             std::env::temp_dir().join(format!("knarr-socket-{}-{}", std::process::id(), "d".repeat(120)));
         std::fs::create_dir_all(&dir).expect("mkdir");
-        let short = dir
-            .parent()
-            .expect("parent")
-            .join(format!("knarr-socket-{}.sock", std::process::id()));
+        let short = dir.parent().expect("parent").join(format!("knarr-socket-{}.sock", std::process::id()));
         let listener = UnixListener::bind(&short).expect("bind");
         let long = dir.join("sock");
         std::fs::rename(&short, &long).expect("rename");
@@ -167,17 +137,7 @@ mod tests {
 
         drop(reached.expect("connect through a long path"));
         listener.accept().expect("a connection");
-        assert!(
-            through_link
-                .expect_err("a link")
-                .line()
-                .ends_with("is not a socket")
-        );
-        assert!(
-            to_directory
-                .expect_err("a directory")
-                .line()
-                .ends_with("is not a socket")
-        );
+        assert!(through_link.expect_err("a link").line().ends_with("is not a socket"));
+        assert!(to_directory.expect_err("a directory").line().ends_with("is not a socket"));
     }
 }

@@ -34,11 +34,7 @@ fn read_home(uid: u32) -> Result<Option<CString>> {
     };
     let stat = fstat(&file).named(|| format!("fstat {PASSWD}"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(sys::Error {
-            call: format!("open {PASSWD} as a file"),
-            errno: Errno::INVAL,
-        }
-        .into());
+        return Err(sys::Error { call: format!("open {PASSWD} as a file"), errno: Errno::INVAL }.into());
     }
     let home = find_home(BufReader::new(File::from(file).take(MAX_PASSWD)), uid)
         .named(|| format!("read {PASSWD}"))?;
@@ -63,11 +59,7 @@ fn home_in(line: &[u8], uid: u32) -> Option<CString> {
         return None;
     }
     let home = fields.nth(2)?;
-    if home.is_empty() {
-        None
-    } else {
-        CString::new(home).ok()
-    }
+    if home.is_empty() { None } else { CString::new(home).ok() }
 }
 
 #[cfg(test)]
@@ -89,17 +81,9 @@ mod tests {
 
     #[test]
     fn damaged_lines_are_nobody() {
-        for line in [
-            "",
-            ":",
-            "x",
-            "a:b:",
-            "a:x:0",
-            "a:x::0::/h:",
-            "a:x:+7:0::/h:",
-            "a:x:7x:0::/h:",
-            "a:x:7:0:::",
-        ] {
+        for line in
+            ["", ":", "x", "a:b:", "a:x:0", "a:x::0::/h:", "a:x:+7:0::/h:", "a:x:7x:0::/h:", "a:x:7:0:::"]
+        {
             assert_eq!((home_of(0, line), home_of(7, line)), (None, None), "{line:?}");
         }
         assert_eq!(home_of(7, "a:x:7:0:gecos:/h").as_deref(), Some("/h"));

@@ -65,9 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Source::SyscallNumbers => constants(&numbers.join(format!("{module}.rs")))?,
         };
         let supplement = SUPPLEMENT.iter().filter(|(_, abi, _)| abi == name);
-        let everywhere = EVERYWHERE
-            .iter()
-            .map(|(call, nr)| ((*call).to_owned(), base(name) + nr));
+        let everywhere = EVERYWHERE.iter().map(|(call, nr)| ((*call).to_owned(), base(name) + nr));
         let calls = calls.into_iter().chain(everywhere);
         for (call, nr) in calls.chain(supplement.map(|(call, _, nr)| ((*call).to_owned(), *nr))) {
             table.entry(call).or_insert([NONE; COLUMNS.len()])[column] = nr;
@@ -94,44 +92,28 @@ fn is_placeholder(name: &str) -> bool {
 }
 
 fn crate_sources(name: &str) -> Result<PathBuf, Box<dyn Error>> {
-    let out = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1"])
-        .output()?;
+    let out = Command::new(env!("CARGO")).args(["metadata", "--format-version", "1"]).output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&out.stdout)?;
-    let packages = metadata["packages"]
-        .as_array()
-        .ok_or("cargo metadata lists no packages")?;
-    let package = packages
-        .iter()
-        .find(|p| p["name"] == name)
-        .ok_or("the crate is not a dependency")?;
-    let manifest = package["manifest_path"]
-        .as_str()
-        .ok_or("a package has no manifest")?;
+    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
+    let package = packages.iter().find(|p| p["name"] == name).ok_or("the crate is not a dependency")?;
+    let manifest = package["manifest_path"].as_str().ok_or("a package has no manifest")?;
     Ok(Path::new(manifest).with_file_name("src"))
 }
 
 /// The `    name = 17,` lines of linux-sysno's enums.
 fn enum_variants(path: &Path) -> Result<Vec<(String, u32)>, Box<dyn Error>> {
     let text = std::fs::read_to_string(path)?;
-    let variants = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(',')?.split_once(" = "));
-    variants
-        .map(|(name, nr)| Ok((name.to_owned(), nr.parse()?)))
-        .collect()
+    let variants =
+        text.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(',')?.split_once(" = "));
+    variants.map(|(name, nr)| Ok((name.to_owned(), nr.parse()?))).collect()
 }
 
 /// The `pub const SYS_name: c_long = 0x4000_0000;` lines of syscall-numbers.
 fn constants(path: &Path) -> Result<Vec<(String, u32)>, Box<dyn Error>> {
     let text = std::fs::read_to_string(path)?;
-    let lines = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub const SYS_")?.strip_suffix(';'));
+    let lines = text.lines().filter_map(|line| line.strip_prefix("pub const SYS_")?.strip_suffix(';'));
     let pairs = lines.filter_map(|line| line.split_once(": c_long = 0x"));
-    pairs
-        .map(|(name, nr)| Ok((name.to_owned(), u32::from_str_radix(&nr.replace('_', ""), 16)?)))
-        .collect()
+    pairs.map(|(name, nr)| Ok((name.to_owned(), u32::from_str_radix(&nr.replace('_', ""), 16)?))).collect()
 }
 
 fn cell(nr: u32) -> String {
@@ -150,12 +132,7 @@ fn rust(table: &BTreeMap<String, [u32; COLUMNS.len()]>) -> Result<String, Box<dy
     let names: Vec<&str> = COLUMNS.iter().map(|(name, ..)| *name).collect();
     writeln!(out, "// Columns: {}.", names.join(" "))?;
     writeln!(out, "#[rustfmt::skip]")?;
-    writeln!(
-        out,
-        "pub(super) static TABLE: [(&str, [u32; {}]); {}] = [",
-        COLUMNS.len(),
-        table.len()
-    )?;
+    writeln!(out, "pub(super) static TABLE: [(&str, [u32; {}]); {}] = [", COLUMNS.len(), table.len())?;
     for (name, row) in table {
         let cells: Vec<String> = row.iter().map(|nr| cell(*nr)).collect();
         writeln!(out, "    (\"{name}\", [{}]),", cells.join(", "))?;

@@ -45,19 +45,8 @@ pub(crate) enum Named {
 
 impl Abi {
     /// Every ABI, in the order of the columns of the syscall table.
-    pub const ALL: [Abi; 11] = [
-        X86_64,
-        X86,
-        X32,
-        Aarch64,
-        Arm,
-        Mipsel,
-        Mipsel64,
-        Mipsel64N32,
-        Ppc64Le,
-        Riscv64,
-        Loongarch64,
-    ];
+    pub const ALL: [Abi; 11] =
+        [X86_64, X86, X32, Aarch64, Arm, Mipsel, Mipsel64, Mipsel64N32, Ppc64Le, Riscv64, Loongarch64];
 
     /// The ABI of this build.
     pub const fn native() -> Self {
@@ -73,10 +62,7 @@ impl Abi {
             | "SCMP_ARCH_PPC64"
             | "SCMP_ARCH_S390"
             | "SCMP_ARCH_S390X" => Named::OtherByteOrder,
-            _ => Self::ALL
-                .into_iter()
-                .find(|abi| abi.name() == name)
-                .map_or(Named::Unknown, Named::Known),
+            _ => Self::ALL.into_iter().find(|abi| abi.name() == name).map_or(Named::Unknown, Named::Known),
         }
     }
 

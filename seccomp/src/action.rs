@@ -127,10 +127,7 @@ mod tests {
     fn data_is_eperm_unless_given_and_must_fit() {
         assert_eq!(Action::parse("SCMP_ACT_ERRNO", None), Ok(Action::Errno(1)));
         assert_eq!(Action::parse("SCMP_ACT_TRACE", Some(7)), Ok(Action::Trace(7)));
-        assert_eq!(
-            Action::parse("SCMP_ACT_ERRNO", Some(65536)),
-            Err(BadAction::Data(65536))
-        );
+        assert_eq!(Action::parse("SCMP_ACT_ERRNO", Some(65536)), Err(BadAction::Data(65536)));
         assert_eq!(Action::parse("SCMP_ACT_ALLOW", Some(65536)), Ok(Action::Allow));
         assert_eq!(Action::parse("SCMP_ACT_PANIC", None), Err(BadAction::Unknown));
     }

@@ -42,18 +42,8 @@ impl Condition {
     /// libseccomp masks the compared value too, so bits outside of the mask never make a rule impossible.
     pub(crate) fn new(arg: u8, op: Op, value: u64, value_two: u64) -> Self {
         match op {
-            Op::MaskedEq => Self {
-                arg,
-                op,
-                value: value_two & value,
-                mask: value,
-            },
-            _ => Self {
-                arg,
-                op,
-                value,
-                mask: u64::MAX,
-            },
+            Op::MaskedEq => Self { arg, op, value: value_two & value, mask: value },
+            _ => Self { arg, op, value, mask: u64::MAX },
         }
     }
 
@@ -64,11 +54,7 @@ impl Condition {
             Width::Bits64 => u64::MAX,
             Width::Bits32 => u64::from(u32::MAX),
         };
-        let narrowed = Self {
-            value: self.value & seen,
-            mask: self.mask & seen,
-            ..self
-        };
+        let narrowed = Self { value: self.value & seen, mask: self.mask & seen, ..self };
         (narrowed.mask != 0).then_some(narrowed)
     }
 
@@ -91,9 +77,7 @@ mod tests {
     use super::*;
 
     fn truth(op: Op, value: u64, value_two: u64, argument: u64, width: Width) -> bool {
-        Condition::new(0, op, value, value_two)
-            .narrowed(width)
-            .is_none_or(|c| c.holds(argument))
+        Condition::new(0, op, value, value_two).narrowed(width).is_none_or(|c| c.holds(argument))
     }
 
     #[test]

@@ -12,28 +12,16 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    pub(crate) const NUMBER: Self = Self {
-        offset: 0,
-        mask: u32::MAX,
-    };
-    pub(crate) const ARCH: Self = Self {
-        offset: 4,
-        mask: u32::MAX,
-    };
+    pub(crate) const NUMBER: Self = Self { offset: 0, mask: u32::MAX };
+    pub(crate) const ARCH: Self = Self { offset: 4, mask: u32::MAX };
 
     /// The lower half of an argument: the ABIs are little-endian.
     pub(crate) fn lower(arg: u8, mask: u32) -> Self {
-        Self {
-            offset: 16 + 8 * u32::from(arg),
-            mask,
-        }
+        Self { offset: 16 + 8 * u32::from(arg), mask }
     }
 
     pub(crate) fn upper(arg: u8, mask: u32) -> Self {
-        Self {
-            offset: 20 + 8 * u32::from(arg),
-            mask,
-        }
+        Self { offset: 20 + 8 * u32::from(arg), mask }
     }
 }
 
@@ -123,9 +111,7 @@ pub(crate) struct Ranges {
 
 impl Ranges {
     pub(crate) fn filled(to: NodeId) -> Self {
-        Self {
-            ranges: vec![Range { start: 0, to }],
-        }
+        Self { ranges: vec![Range { start: 0, to }] }
     }
 
     /// From `start` on, `to`. `start` may not be below an earlier one.

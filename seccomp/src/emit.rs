@@ -23,11 +23,7 @@ const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 /// The program that starts at `root`.
 pub(crate) fn emit(graph: &Graph, root: NodeId) -> Vec<SockFilter> {
-    let mut emitter = Emitter {
-        graph,
-        code: Vec::with_capacity(512),
-        placed: vec![None; graph.len()],
-    };
+    let mut emitter = Emitter { graph, code: Vec::with_capacity(512), placed: vec![None; graph.len()] };
     emitter.place(root);
     emitter.code.reverse();
     emitter.code
@@ -163,15 +159,7 @@ struct Span {
 
 fn spans(ranges: &[Range]) -> Vec<Span> {
     let ends = ranges.iter().skip(1).map(|next| next.start - 1).chain([u32::MAX]);
-    ranges
-        .iter()
-        .zip(ends)
-        .map(|(range, last)| Span {
-            first: range.start,
-            last,
-            to: range.to,
-        })
-        .collect()
+    ranges.iter().zip(ends).map(|(range, last)| Span { first: range.start, last, to: range.to }).collect()
 }
 
 /// Cuts spans into leaves: as many spans each as a few equality tests can decide.

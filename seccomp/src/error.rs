@@ -41,9 +41,11 @@ pub enum Error {
     NoListenerPath,
     #[error("linux.seccomp: the filter needs {0} instructions, the kernel takes 4096")]
     TooLarge(usize),
+    #[error("linux.seccomp.syscalls: {rules} rules with args for {call} are too many for one filter")]
+    TooManyRules { call: String, rules: usize },
 
-    #[error("error adding {0} flag to seccomp filter: Set{0} requires a newer kernel")]
-    FlagUnsupported(&'static str),
+    #[error("error adding {flag} flag to seccomp filter: {setter} requires Linux {since} or newer")]
+    FlagUnsupported { flag: &'static str, setter: &'static str, since: &'static str },
     #[error("seccomp notify unsupported: Linux 5.7 or newer is needed")]
     NotifyUnsupported,
     #[error("error loading seccomp filter into kernel: error loading seccomp filter")]

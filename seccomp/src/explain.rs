@@ -43,10 +43,7 @@ impl Explainer {
     /// Checks the profile as [`crate::compile`] does, with the same errors.
     pub fn new(profile: &Profile) -> Result<Self, Error> {
         let rules = Rules::of(profile)?;
-        Ok(Self {
-            default: rules.default,
-            abis: resolve(&rules, &mut Vec::new()),
-        })
+        Ok(Self { default: rules.default, abis: resolve(&rules, &mut Vec::new()) })
     }
 
     /// The ABIs the filter is for, the native one first.
@@ -56,23 +53,14 @@ impl Explainer {
 
     /// The verdict on a call.
     pub fn explain(&self, call: &Call) -> Explanation {
-        let default = Explanation {
-            action: self.default,
-            because: Because::Default,
-        };
+        let default = Explanation { action: self.default, because: Because::Default };
         let Some(resolved) = self.resolved(call) else {
             let skipped = call.number == u32::MAX && self.abis().any(|abi| abi.token() == call.token);
-            let other = Explanation {
-                action: OTHER_ABI,
-                because: Because::OtherAbi,
-            };
+            let other = Explanation { action: OTHER_ABI, because: Because::OtherAbi };
             return if skipped { default } else { other };
         };
         if let Some(highest) = resolved.highest.filter(|highest| call.number > *highest) {
-            return Explanation {
-                action: NEWER,
-                because: Because::NewerThan(highest),
-            };
+            return Explanation { action: NEWER, because: Because::NewerThan(highest) };
         }
         resolved.outcome(call).unwrap_or(default)
     }
@@ -81,34 +69,22 @@ impl Explainer {
     fn resolved(&self, call: &Call) -> Option<&Resolved> {
         let x32 = call.token == Abi::X32.token() && call.number >= X32_BIT;
         let same = |abi: Abi| abi.token() == call.token && (abi == Abi::X32) == x32;
-        self.abis
-            .iter()
-            .find(|(abi, _)| same(*abi))
-            .map(|(_, resolved)| resolved)
+        self.abis.iter().find(|(abi, _)| same(*abi)).map(|(_, resolved)| resolved)
     }
 }
 
 impl Resolved {
     fn outcome(&self, call: &Call) -> Option<Explanation> {
-        let at = self
-            .calls
-            .binary_search_by_key(&call.number, |(number, _)| *number)
-            .ok()?;
+        let at = self.calls.binary_search_by_key(&call.number, |(number, _)| *number).ok()?;
         let outcome = match &self.calls[at].1 {
             Verdict::Always(outcome) => outcome,
             Verdict::First(clauses) => {
                 let holds = |clause: &&Clause| {
-                    clause
-                        .conditions
-                        .iter()
-                        .all(|c| c.holds(call.args[usize::from(c.arg)]))
+                    clause.conditions.iter().all(|c| c.holds(call.args[usize::from(c.arg)]))
                 };
                 &clauses.iter().find(holds)?.outcome
             }
         };
-        Some(Explanation {
-            action: outcome.action,
-            because: Because::Rule(outcome.rule),
-        })
+        Some(Explanation { action: outcome.action, because: Because::Rule(outcome.rule) })
     }
 }

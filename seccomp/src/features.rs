@@ -1,6 +1,9 @@
-//! What `knarr features` says about seccomp.
+//! What `features` says about seccomp (features-linux.md): what a profile may name here, and what this kernel can do.
 
-/// The actions a profile may name.
+use crate::abi::Abi;
+use crate::sys;
+
+/// The actions a profile may name, sorted.
 pub fn actions() -> &'static [&'static str] {
     &[
         "SCMP_ACT_ALLOW",
@@ -15,7 +18,7 @@ pub fn actions() -> &'static [&'static str] {
     ]
 }
 
-/// The operators an argument may be compared with.
+/// The operators an argument may be compared with, sorted.
 pub fn operators() -> &'static [&'static str] {
     &[
         "SCMP_CMP_EQ",
@@ -26,4 +29,71 @@ pub fn operators() -> &'static [&'static str] {
         "SCMP_CMP_MASKED_EQ",
         "SCMP_CMP_NE",
     ]
+}
+
+/// The ABIs a profile may list, sorted. Those of the other byte order are refused, so they are not here.
+pub fn archs() -> Vec<&'static str> {
+    let mut names = Abi::ALL.map(Abi::name).to_vec();
+    names.sort_unstable();
+    names
+}
+
+/// The flags a profile may set, in runc's order.
+pub fn known_flags() -> [&'static str; 4] {
+    FLAGS.map(|(name, _)| name)
+}
+
+/// Those of the known flags that this kernel takes; asks it.
+pub fn supported_flags() -> Vec<&'static str> {
+    FLAGS.into_iter().filter(|(_, flag)| sys::takes_flag(*flag)).map(|(name, _)| name).collect()
+}
+
+const FLAGS: [(&str, u32); 4] = [
+    ("SECCOMP_FILTER_FLAG_TSYNC", sys::FLAG_TSYNC),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", sys::FLAG_SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_LOG", sys::FLAG_LOG),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", sys::FLAG_WAIT_KILLABLE_RECV),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Profile, compile};
+
+    #[test]
+    fn everything_listed_is_accepted() {
+        for arch in archs() {
+            let architectures = vec![arch.to_owned()];
+            let profile =
+                Profile { default_action: "SCMP_ACT_ALLOW".into(), architectures, ..Profile::default() };
+            assert!(compile(&profile).is_ok(), "{arch}");
+        }
+        for flag in known_flags() {
+            let flags = Some(vec![flag.to_owned()]);
+            let notify = crate::Rule {
+                names: vec!["mkdir".into()],
+                action: "SCMP_ACT_NOTIFY".into(),
+                ..Default::default()
+            };
+            let profile = Profile {
+                default_action: "SCMP_ACT_ALLOW".into(),
+                flags,
+                listener_path: "/run/agent".into(),
+                syscalls: vec![notify],
+                ..Profile::default()
+            };
+            assert!(compile(&profile).is_ok(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn lists_are_sorted_as_runcs() {
+        assert!(actions().is_sorted() && operators().is_sorted() && archs().is_sorted());
+    }
+
+    #[test]
+    fn the_kernel_takes_its_oldest_flag_and_no_invented_one() {
+        assert!(supported_flags().contains(&"SECCOMP_FILTER_FLAG_TSYNC"));
+        assert!(!sys::takes_flag(1 << 30));
+    }
 }

@@ -23,16 +23,10 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flags: Option<Vec<String>>,
     /// The unix socket of the agent that handles `SCMP_ACT_NOTIFY`.
-    #[serde(
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub listener_path: String,
     /// Opaque text for that agent.
-    #[serde(
-        deserialize_with = "null_as_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub listener_metadata: String,
     /// The rules, in the order of the file.
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]

@@ -62,10 +62,7 @@ pub(crate) fn resolve<'p>(rules: &Rules<'p>, unknown: &mut Vec<&'p str>) -> Vec<
         }
     }
     let stub = rules.denies_by_default();
-    entries
-        .into_iter()
-        .map(|entries| (entries.abi, entries.resolved(rules, stub)))
-        .collect()
+    entries.into_iter().map(|entries| (entries.abi, entries.resolved(rules, stub))).collect()
 }
 
 /// The rules for one ABI, unsorted.
@@ -86,12 +83,7 @@ struct Source<'r> {
 
 impl<'r> Entries<'r> {
     fn new(abi: Abi) -> Self {
-        Self {
-            abi,
-            keys: Vec::new(),
-            sources: Vec::new(),
-            highest: 0,
-        }
+        Self { abi, keys: Vec::new(), sources: Vec::new(), highest: 0 }
     }
 
     /// runc looks for the highest number among all rules, even those it skips, but asks for a name libseccomp may
@@ -104,39 +96,20 @@ impl<'r> Entries<'r> {
     }
 
     fn add(&mut self, call: Syscall, name: &str, rule: usize, alternatives: &'r [Vec<Condition>]) {
-        let carrier = if self.abi.multiplexes() {
-            multiplexed(name)
-        } else {
-            None
-        };
+        let carrier = if self.abi.multiplexes() { multiplexed(name) } else { None };
         let carrier = carrier.and_then(|(carrier, selector)| Some((carrier.number(self.abi)?, selector)));
         for conditions in alternatives {
             if let Some((number, selector)) = carrier {
-                self.push(
-                    number,
-                    Source {
-                        rule,
-                        conditions,
-                        selector: Some(selector),
-                    },
-                );
+                self.push(number, Source { rule, conditions, selector: Some(selector) });
             }
             if let Some(number) = call.number(self.abi) {
-                self.push(
-                    number,
-                    Source {
-                        rule,
-                        conditions,
-                        selector: None,
-                    },
-                );
+                self.push(number, Source { rule, conditions, selector: None });
             }
         }
     }
 
     fn push(&mut self, number: u32, source: Source<'r>) {
-        self.keys
-            .push(u64::from(number) << 32 | self.sources.len() as u64);
+        self.keys.push(u64::from(number) << 32 | self.sources.len() as u64);
         self.sources.push(source);
     }
 
@@ -148,17 +121,11 @@ impl<'r> Entries<'r> {
             let sources = group.iter().map(|key| &self.sources[position(*key)]);
             Some((number, verdict(sources, rules, width)))
         });
-        Resolved {
-            calls: calls.collect(),
-            highest: (stub && self.highest != 0).then_some(self.highest),
-        }
+        Resolved { calls: calls.collect(), highest: (stub && self.highest != 0).then_some(self.highest) }
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lower half is what was put there"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what was put there")]
 fn position(key: u64) -> usize {
     key as u32 as usize
 }
@@ -166,10 +133,7 @@ fn position(key: u64) -> usize {
 fn verdict<'a>(sources: impl Iterator<Item = &'a Source<'a>>, rules: &Rules<'_>, width: Width) -> Verdict {
     let mut clauses = Vec::new();
     for source in sources {
-        let outcome = Outcome {
-            action: rules.list[source.rule].action,
-            rule: source.rule,
-        };
+        let outcome = Outcome { action: rules.list[source.rule].action, rule: source.rule };
         let conditions = narrowed(source, width);
         if conditions.is_empty() {
             return Verdict::Always(outcome);
@@ -182,18 +146,9 @@ fn verdict<'a>(sources: impl Iterator<Item = &'a Source<'a>>, rules: &Rules<'_>,
 
 /// As libseccomp does for socketcall(2) and ipc(2), the selector takes the place of a condition on argument 0.
 fn narrowed(source: &Source<'_>, width: Width) -> Vec<Condition> {
-    let selector = source
-        .selector
-        .map(|value| Condition::new(0, Op::Eq, u64::from(value), 0));
-    let own = source
-        .conditions
-        .iter()
-        .filter(|c| selector.is_none() || c.arg != 0);
-    let mut conditions: Vec<_> = selector
-        .iter()
-        .chain(own)
-        .filter_map(|c| c.narrowed(width))
-        .collect();
+    let selector = source.selector.map(|value| Condition::new(0, Op::Eq, u64::from(value), 0));
+    let own = source.conditions.iter().filter(|c| selector.is_none() || c.arg != 0);
+    let mut conditions: Vec<_> = selector.iter().chain(own).filter_map(|c| c.narrowed(width)).collect();
     conditions.sort_by_key(|c| c.arg);
     conditions
 }

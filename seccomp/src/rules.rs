@@ -33,21 +33,15 @@ impl<'p> Rules<'p> {
     pub(crate) fn of(profile: &'p Profile) -> Result<Self, Error> {
         let flags = flags(profile)?;
         let abis = abis(&profile.architectures)?;
-        let default = action(&profile.default_action, profile.default_errno_ret, || {
-            "defaultAction".to_owned()
-        })?;
+        let default =
+            action(&profile.default_action, profile.default_errno_ret, || "defaultAction".to_owned())?;
         let list = profile
             .syscalls
             .iter()
             .enumerate()
             .map(|(i, rule)| checked(i, rule))
             .collect::<Result<_, _>>()?;
-        let mut rules = Self {
-            default,
-            abis,
-            flags,
-            list,
-        };
+        let mut rules = Self { default, abis, flags, list };
         rules.check_notify(profile)?;
         Ok(rules)
     }
@@ -59,14 +53,9 @@ impl<'p> Rules<'p> {
     }
 
     fn check_notify(&mut self, profile: &Profile) -> Result<(), Error> {
-        let mut asks = self
-            .list
-            .iter()
-            .filter(|rule| rule.action == Action::Notify && !rule.names.is_empty());
-        if asks
-            .clone()
-            .any(|rule| rule.names.iter().any(|name| name == "write"))
-        {
+        let mut asks =
+            self.list.iter().filter(|rule| rule.action == Action::Notify && !rule.names.is_empty());
+        if asks.clone().any(|rule| rule.names.iter().any(|name| name == "write")) {
             return Err(Error::NotifyWrite);
         }
         if self.default == Action::Notify {
@@ -108,16 +97,10 @@ fn abis(names: &[String]) -> Result<Vec<Abi>, Error> {
             Named::Known(abi) if abis.contains(&abi) => {}
             Named::Known(abi) => abis.push(abi),
             Named::OtherByteOrder => {
-                return Err(Error::ByteOrder {
-                    index,
-                    name: name.clone(),
-                });
+                return Err(Error::ByteOrder { index, name: name.clone() });
             }
             Named::Unknown => {
-                return Err(Error::Arch {
-                    index,
-                    name: name.clone(),
-                });
+                return Err(Error::Arch { index, name: name.clone() });
             }
         }
     }
@@ -126,21 +109,13 @@ fn abis(names: &[String]) -> Result<Vec<Abi>, Error> {
 
 fn action(name: &str, data: Option<u32>, field: impl Fn() -> String) -> Result<Action, Error> {
     Action::parse(name, data).map_err(|bad| match bad {
-        BadAction::Unknown => Error::Action {
-            field: field(),
-            name: name.to_owned(),
-        },
-        BadAction::Data(value) => Error::ErrnoRet {
-            field: field(),
-            value,
-        },
+        BadAction::Unknown => Error::Action { field: field(), name: name.to_owned() },
+        BadAction::Data(value) => Error::ErrnoRet { field: field(), value },
     })
 }
 
 fn checked(index: usize, rule: &Rule) -> Result<Checked<'_>, Error> {
-    let action = action(&rule.action, rule.errno_ret, || {
-        format!("syscalls[{index}].action")
-    })?;
+    let action = action(&rule.action, rule.errno_ret, || format!("syscalls[{index}].action"))?;
     if rule.names.iter().any(String::is_empty) {
         return Err(Error::EmptyName { rule: index });
     }
@@ -150,37 +125,19 @@ fn checked(index: usize, rule: &Rule) -> Result<Checked<'_>, Error> {
         .enumerate()
         .map(|(i, arg)| condition(index, i, arg))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Checked {
-        names: &rule.names,
-        action,
-        alternatives: alternatives(conditions),
-    })
+    Ok(Checked { names: &rule.names, action, alternatives: alternatives(conditions) })
 }
 
 fn condition(rule: usize, index: usize, arg: &Arg) -> Result<Condition, Error> {
-    let op = Op::parse(&arg.op).ok_or_else(|| Error::Operator {
-        rule,
-        index,
-        name: arg.op.clone(),
-    })?;
+    let op = Op::parse(&arg.op).ok_or_else(|| Error::Operator { rule, index, name: arg.op.clone() })?;
     let number = u8::try_from(arg.index).ok().filter(|number| *number < 6);
-    let number = number.ok_or(Error::ArgIndex {
-        rule,
-        index,
-        value: arg.index,
-    })?;
+    let number = number.ok_or(Error::ArgIndex { rule, index, value: arg.index })?;
     Ok(Condition::new(number, op, arg.value, arg.value_two))
 }
 
 /// All conditions must hold, unless two look at one argument: then runc makes each a rule of its own.
 fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
     let mut seen = [false; 6];
-    let repeated = conditions
-        .iter()
-        .any(|c| std::mem::replace(&mut seen[usize::from(c.arg)], true));
-    if repeated {
-        conditions.into_iter().map(|c| vec![c]).collect()
-    } else {
-        vec![conditions]
-    }
+    let repeated = conditions.iter().any(|c| std::mem::replace(&mut seen[usize::from(c.arg)], true));
+    if repeated { conditions.into_iter().map(|c| vec![c]).collect() } else { vec![conditions] }
 }

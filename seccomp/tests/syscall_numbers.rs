@@ -45,10 +45,6 @@ fn the_running_kernels_headers_agree() {
         ("futex_waitv", libc::SYS_futex_waitv),
         ("clock_gettime", libc::SYS_clock_gettime),
     ] {
-        assert_eq!(
-            syscalls::number(name, Abi::native()).map(i64::from),
-            Some(number),
-            "{name}"
-        );
+        assert_eq!(syscalls::number(name, Abi::native()).map(i64::from), Some(number), "{name}");
     }
 }

@@ -20,10 +20,14 @@ impl Cgroup {
             return Ok(());
         }
         self.check_memory(limits)?;
-        for group in limits
-            .writes()
-            .chunk_by(|one, next| one.controller == next.controller)
-        {
+        let Some(managed) = &self.unit else { return self.apply_to_files(limits) };
+        managed.set(limits)?;
+        // What systemd writes when it reloads is what should stand there already.
+        self.apply_to_files(&limits.with_quota_rounded()?)
+    }
+
+    fn apply_to_files(&self, limits: &Limits) -> Result<()> {
+        for group in limits.writes().chunk_by(|one, next| one.controller == next.controller) {
             let controller = group[0].controller.as_ref();
             let node = self.node_of(controller).ok_or_else(|| no_cgroup(controller))?;
             let group: Vec<&Write> = group.iter().collect();
@@ -38,16 +42,10 @@ impl Cgroup {
     /// As far as possible: what is in use cannot be known before the cgroup has been used.
     fn check_memory(&self, limits: &Limits) -> Result<()> {
         let check = limits.memory_check;
-        let Some(node) = self
-            .unified()
-            .filter(|_| check.limit.is_some() || check.swap.is_some())
-        else {
+        let Some(node) = self.unified().filter(|_| check.limit.is_some() || check.swap.is_some()) else {
             return Ok(());
         };
-        let text = node
-            .dir()
-            .and_then(|dir| dir.read("memory.current"))
-            .unwrap_or_default();
+        let text = node.dir().and_then(|dir| dir.read("memory.current")).unwrap_or_default();
         let Ok(usage) = text.trim().parse::<u64>() else {
             return Ok(());
         };
@@ -62,12 +60,10 @@ impl Cgroup {
     fn apply_devices(&self, devices: &Devices) -> Result<()> {
         let result = match (self.node_of("devices"), &devices.program) {
             (None, _) => Err(no_cgroup("devices")),
-            (Some(node), None) => node
-                .dir()
-                .and_then(|dir| devices::write_transition(dir, &devices.policy)),
-            (Some(node), Some(program)) => node
-                .dir()
-                .and_then(|dir| devices::attach(dir.as_fd(), &devices.policy, program)),
+            (Some(node), None) => node.dir().and_then(|dir| devices::write_transition(dir, &devices.policy)),
+            (Some(node), Some(program)) => {
+                node.dir().and_then(|dir| devices::attach(dir.as_fd(), &devices.policy, program))
+            }
         };
         match result {
             Err(_) if self.rootless => Ok(()),
@@ -101,9 +97,9 @@ fn write_one(dir: &Dir, write: &Write) -> Result<()> {
     let absent = error.errno() == Some(io::Errno::NOENT);
     match &write.policy {
         Policy::IfPresent | Policy::DeferIfPresent if absent => Ok(()),
-        Policy::Else(file, value) if absent => dir
-            .write(file, value)
-            .map_err(|error| explain(dir, write, file, error)),
+        Policy::Else(file, value) if absent => {
+            dir.write(file, value).map_err(|error| explain(dir, write, file, error))
+        }
         _ => Err(explain(dir, write, &write.file, error)),
     }
 }
@@ -126,14 +122,10 @@ fn explain(dir: &Dir, write: &Write, file: &str, error: Error) -> Error {
     let controller = write.controller.as_ref();
     let missing = (error.is_absent() || error.is_permission()) && !is_available(dir, controller);
     match (&write.policy, error.errno()) {
-        (Policy::Unified, _) if missing => Error::UnifiedNoController {
-            key: file.to_owned(),
-            controller: controller.to_owned(),
-        },
-        (Policy::Unified, _) => Error::Unified {
-            key: file.to_owned(),
-            source: Box::new(error),
-        },
+        (Policy::Unified, _) if missing => {
+            Error::UnifiedNoController { key: file.to_owned(), controller: controller.to_owned() }
+        }
+        (Policy::Unified, _) => Error::Unified { key: file.to_owned(), source: Box::new(error) },
         _ if missing => Error::NoController {
             controller: controller.to_owned(),
             file: file.to_owned(),
@@ -149,8 +141,7 @@ fn explain(dir: &Dir, write: &Write, file: &str, error: Error) -> Error {
 }
 
 fn value_or_unknown(dir: &Dir, file: &str) -> String {
-    dir.read(file)
-        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+    dir.read(file).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
 /// Version 1 directories have no such list: what is mounted there is available. `cgroup` is the core's own prefix.
@@ -170,7 +161,5 @@ fn in_user_namespace() -> bool {
 }
 
 fn no_cgroup(controller: &str) -> Error {
-    Error::NoCgroup {
-        controller: controller.to_owned(),
-    }
+    Error::NoCgroup { controller: controller.to_owned() }
 }

@@ -15,7 +15,8 @@ use crate::limits::Limits;
 const DOMAIN_CONTROLLERS: [&str; 6] = ["memory", "io", "hugetlb", "rdma", "misc", "dmem"];
 
 impl Cgroup {
-    /// Makes the directories and, on version 2, enables the controllers above them.
+    /// Makes the directories and, on version 2, enables the controllers above them. A scope of systemd's is made later,
+    /// by [`Cgroup::join`]: there is none without a process.
     ///
     /// A rootless cgroup that nobody asked for is left out of a hierarchy in which it may not be made; on version 2 that
     /// is an error if `limits` need it, on version 1 [`Cgroup::apply`] will say so. Directories made before a failure
@@ -24,6 +25,9 @@ impl Cgroup {
     /// # Errors
     /// A directory that cannot be made, or a cgroup on version 2 that cannot hold what `limits` ask for.
     pub fn create(&mut self, limits: &Limits) -> Result<()> {
+        if let Some(managed) = &self.unit {
+            return self.create_unit(managed, limits);
+        }
         let mut made = Vec::new();
         let result = self.make_all(limits, &mut made);
         if result.is_err() {
@@ -43,9 +47,7 @@ impl Cgroup {
             match node.make(limits, self.pure_v2, made) {
                 Err(error) if self.optional && error.is_permission() => {
                     if self.pure_v2 && !limits.writes().is_empty() {
-                        return Err(Error::RootlessNeedsPermission {
-                            source: Box::new(error),
-                        });
+                        return Err(Error::RootlessNeedsPermission { source: Box::new(error) });
                     }
                     left_out.push(index);
                 }
@@ -54,15 +56,14 @@ impl Cgroup {
         }
         for index in left_out.into_iter().rev() {
             let node = self.nodes.remove(index);
-            self.paths
-                .retain(|controller, _| !node.controllers.contains(controller));
+            self.paths.retain(|controller, _| !node.controllers.contains(controller));
         }
         Ok(())
     }
 }
 
 impl Node {
-    fn make(&self, limits: &Limits, pure_v2: bool, made: &mut Vec<PathBuf>) -> Result<()> {
+    pub(super) fn make(&self, limits: &Limits, pure_v2: bool, made: &mut Vec<PathBuf>) -> Result<()> {
         let fresh = make_dir(&self.path, made)?;
         let dir = self.dir()?;
         if pure_v2 {
@@ -106,12 +107,8 @@ impl Node {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut ancestors: Vec<&Path> = self
-            .path
-            .ancestors()
-            .skip(1)
-            .take_while(|path| path.starts_with(&self.mount_point))
-            .collect();
+        let mut ancestors: Vec<&Path> =
+            self.path.ancestors().skip(1).take_while(|path| path.starts_with(&self.mount_point)).collect();
         ancestors.reverse();
         for ancestor in ancestors {
             enable_below(&Dir::open(ancestor)?, &missing);
@@ -124,29 +121,20 @@ impl Node {
         let Some(kind) = dir.read_if_present("cgroup.type")? else {
             return Ok(());
         };
-        let needs_domain = limits
-            .writes()
-            .iter()
-            .any(|write| DOMAIN_CONTROLLERS.contains(&write.controller.as_ref()));
+        let needs_domain =
+            limits.writes().iter().any(|write| DOMAIN_CONTROLLERS.contains(&write.controller.as_ref()));
         let state = match kind.trim() {
             "domain invalid" if needs_domain => "an invalid state",
             "domain threaded" | "threaded" if needs_domain => "threaded mode",
             "domain invalid" => return dir.write("cgroup.type", "threaded"),
             _ => return Ok(()),
         };
-        Err(Error::NoDomainControllers {
-            path: self.path.clone(),
-            state: state.to_owned(),
-        })
+        Err(Error::NoDomainControllers { path: self.path.clone(), state: state.to_owned() })
     }
 }
 
 fn write_early(dir: &Dir, limits: &Limits, prefix: &str) -> Result<()> {
-    let early: Vec<_> = limits
-        .writes()
-        .iter()
-        .filter(|write| write.file.starts_with(prefix))
-        .collect();
+    let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
     super::apply::write_group(dir, &early)
 }
 
@@ -177,19 +165,13 @@ fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<bool> {
         }
         // A read-only mount refuses before it looks: the cgroup may be there.
         Err(_) if path.is_dir() => Ok(false),
-        Err(source) => Err(Error::MakeDir {
-            path: path.to_owned(),
-            source: Errno(source),
-        }),
+        Err(source) => Err(Error::MakeDir { path: path.to_owned(), source: Errno(source) }),
     }
 }
 
 /// The nearest ancestor's value, given to all ancestors below it on the way.
 fn inherited(path: &Path, mount_point: &Path, file: &str) -> Result<String> {
-    let parent = path
-        .parent()
-        .filter(|parent| parent.starts_with(mount_point))
-        .unwrap_or(mount_point);
+    let parent = path.parent().filter(|parent| parent.starts_with(mount_point)).unwrap_or(mount_point);
     let dir = Dir::open(parent)?;
     let value = dir.read(file)?.trim().to_owned();
     if !value.is_empty() || parent == mount_point {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::fs;
 use rustix::io::{self, retry_on_intr};
 
+use crate::cgroup::managed::Managed;
 use crate::cgroup::wait::{Deadline, pause, wait_for_event, wait_for_exit};
 use crate::cgroup::{Cgroup, absent_as_empty, tree};
 use crate::dir::Dir;
@@ -20,11 +21,10 @@ impl Cgroup {
     /// # Errors
     /// The first directory that could not be removed; the other hierarchies are cleared nevertheless.
     pub fn delete(&self) -> Result<()> {
+        let stopped = self.unit.as_ref().map_or(Ok(()), Managed::stop);
         let deadline = Deadline::after(PATIENCE);
-        self.nodes
-            .iter()
-            .map(|node| remove(&node.path, node.is_v2(), deadline))
-            .fold(Ok(()), Result::and)
+        let removed = self.nodes.iter().map(|node| remove(&node.path, node.is_v2(), deadline));
+        removed.fold(stopped, Result::and)
     }
 }
 
@@ -46,10 +46,7 @@ fn remove_tree(dir: &Dir, v2: bool, deadline: Deadline) -> Result<()> {
             Ok(()) | Err(io::Errno::NOENT) => return Ok(()),
             Err(io::Errno::BUSY) if !deadline.has_passed() => wait_until_empty(dir, v2, deadline)?,
             Err(source) => {
-                return Err(Error::RemoveDir {
-                    path: dir.path().to_owned(),
-                    source: Errno(source),
-                });
+                return Err(Error::RemoveDir { path: dir.path().to_owned(), source: Errno(source) });
             }
         }
     }

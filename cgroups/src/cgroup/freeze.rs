@@ -66,19 +66,13 @@ impl Cgroup {
         if let Some(node) = self.node("freezer") {
             return Ok(Some(Freezer::V1(node.dir()?)));
         }
-        self.unified()
-            .map(|node| Ok(Freezer::V2(node.dir()?)))
-            .transpose()
+        self.unified().map(|node| Ok(Freezer::V2(node.dir()?))).transpose()
     }
 }
 
 fn freeze_v2(dir: &Dir) -> Result<()> {
     dir.write("cgroup.freeze", "1")?;
-    if wait_for_event(dir, "frozen", "1", Deadline::after(PATIENCE))? {
-        Ok(())
-    } else {
-        Err(timeout(dir))
-    }
+    if wait_for_event(dir, "frozen", "1", Deadline::after(PATIENCE))? { Ok(()) } else { Err(timeout(dir)) }
 }
 
 /// Nothing tells when a version 1 cgroup is frozen: the kernel looks at its tasks only when the state is read. And a
@@ -102,10 +96,7 @@ fn freeze_v1(dir: &Dir) -> Result<()> {
 }
 
 fn timeout(dir: &Dir) -> Error {
-    Error::FreezeTimeout {
-        path: dir.path().to_owned(),
-        seconds: PATIENCE.as_secs(),
-    }
+    Error::FreezeTimeout { path: dir.path().to_owned(), seconds: PATIENCE.as_secs() }
 }
 
 fn absent_as_none<T>(result: Result<Option<T>>) -> Result<Option<T>> {

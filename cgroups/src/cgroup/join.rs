@@ -4,48 +4,55 @@
 use rustix::io;
 use rustix::process::Pid;
 
-use crate::cgroup::{Already, Cgroup};
+use crate::cgroup::{Already, Cgroup, Node};
 use crate::error::{Errno, Error, Result};
 
 /// How often a task that is just being made may refuse to be moved (the kernel's `TASK_NEW`).
 const TRIES: u32 = 5;
 
 impl Cgroup {
-    /// Moves a process in, one write per hierarchy.
+    /// Moves a process in, one write per hierarchy. The first one of a scope of systemd's starts the unit.
     ///
     /// # Errors
     /// [`Error::Join`] with the directory that did not take it. Permission errors are no errors for a rootless cgroup
     /// that nobody asked for.
     pub fn join(&self, pid: Pid, already: Already) -> Result<()> {
-        let text = pid.as_raw_nonzero().to_string();
-        for node in self
-            .nodes
-            .iter()
-            .filter(|node| already == Already::Nowhere || !node.is_v2())
-        {
-            let mut result = node.dir().and_then(|dir| dir.write("cgroup.procs", &text));
-            for _ in 1..TRIES {
-                match &result {
-                    Err(error) if error.errno() == Some(io::Errno::INVAL) => {
-                        rustix::thread::sched_yield();
-                        result = node.dir().and_then(|dir| dir.write("cgroup.procs", &text));
-                    }
-                    _ => break,
-                }
-            }
-            match result {
-                Err(error) if self.optional && error.is_permission() => {}
-                Err(error) => {
-                    let source = Errno(error.errno().unwrap_or(io::Errno::IO));
-                    return Err(Error::Join {
-                        pid: pid.as_raw_nonzero().get(),
-                        path: node.path.clone(),
-                        source,
-                    });
-                }
-                Ok(()) => {}
+        let started = match &self.unit {
+            Some(managed) => self.start_unit(managed, Some(pid))?,
+            None => false,
+        };
+        for node in &self.nodes {
+            let by_systemd = started && (self.pure_v2 || node.is_systemds());
+            let by_clone = already == Already::Unified && node.is_v2();
+            if !by_systemd && !by_clone {
+                self.join_node(node, pid)?;
             }
         }
         Ok(())
     }
+
+    fn join_node(&self, node: &Node, pid: Pid) -> Result<()> {
+        match (write_pid(node, pid), &self.unit) {
+            (Err(error), _) if error.is_permission() && self.optional => Ok(()),
+            // A delegated cgroup takes processes from outside only through systemd.
+            (Err(error), Some(managed)) if error.is_permission() => managed.attach(pid),
+            (Err(error), _) => {
+                let source = Errno(error.errno().unwrap_or(io::Errno::IO));
+                Err(Error::Join { pid: pid.as_raw_nonzero().get(), path: node.path.clone(), source })
+            }
+            (Ok(()), _) => Ok(()),
+        }
+    }
+}
+
+fn write_pid(node: &Node, pid: Pid) -> Result<()> {
+    let dir = node.dir()?;
+    let text = pid.as_raw_nonzero().to_string();
+    for _ in 1..TRIES {
+        match dir.write("cgroup.procs", &text) {
+            Err(error) if error.errno() == Some(io::Errno::INVAL) => rustix::thread::sched_yield(),
+            result => return result,
+        }
+    }
+    dir.write("cgroup.procs", &text)
 }

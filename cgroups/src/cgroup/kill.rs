@@ -26,16 +26,8 @@ impl Cgroup {
         }
         let was_frozen = self.is_frozen()?;
         let frozen = was_frozen || self.freeze().is_ok();
-        let result = if frozen {
-            self.signal_once(signal)
-        } else {
-            self.signal_until_settled(signal)
-        };
-        let thawed = if was_frozen && signal != Signal::KILL {
-            Ok(())
-        } else {
-            self.thaw()
-        };
+        let result = if frozen { self.signal_once(signal) } else { self.signal_until_settled(signal) };
+        let thawed = if was_frozen && signal != Signal::KILL { Ok(()) } else { self.thaw() };
         result.and(thawed)
     }
 
@@ -53,10 +45,7 @@ impl Cgroup {
     }
 
     fn signal_once(&self, signal: Signal) -> Result<()> {
-        self.all_processes()?
-            .into_iter()
-            .map(|pid| send(pid, signal))
-            .fold(Ok(()), Result::and)
+        self.all_processes()?.into_iter().map(|pid| send(pid, signal)).fold(Ok(()), Result::and)
     }
 
     /// Until a round finds nobody new.
@@ -64,18 +53,12 @@ impl Cgroup {
         let mut seen = BTreeSet::new();
         let mut result = Ok(());
         for _ in 0..ROUNDS {
-            let new: Vec<Pid> = self
-                .all_processes()?
-                .into_iter()
-                .filter(|pid| seen.insert(pid.as_raw_nonzero()))
-                .collect();
+            let new: Vec<Pid> =
+                self.all_processes()?.into_iter().filter(|pid| seen.insert(pid.as_raw_nonzero())).collect();
             if new.is_empty() {
                 break;
             }
-            result = new
-                .into_iter()
-                .map(|pid| send(pid, signal))
-                .fold(result, Result::and);
+            result = new.into_iter().map(|pid| send(pid, signal)).fold(result, Result::and);
         }
         result
     }
@@ -84,9 +67,6 @@ impl Cgroup {
 fn send(pid: Pid, signal: Signal) -> Result<()> {
     match kill_process(pid, signal) {
         Ok(()) | Err(io::Errno::SRCH) => Ok(()),
-        Err(source) => Err(Error::Signal {
-            pid: pid.as_raw_nonzero().get(),
-            source: Errno(source),
-        }),
+        Err(source) => Err(Error::Signal { pid: pid.as_raw_nonzero().get(), source: Errno(source) }),
     }
 }

@@ -1,5 +1,6 @@
 //! Choosing a cgroup's directories. Paths are cleaned by their text alone, so `..` never leads out of a hierarchy.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::cgroup::{Cgroup, Driver, Node, Request};
@@ -10,35 +11,38 @@ impl Cgroup {
     /// Chooses the directories; makes none.
     ///
     /// # Errors
-    /// No `devices` hierarchy on version 1: without it a container could use any device.
+    /// No `devices` hierarchy on version 1: without it a container could use any device. For [`Driver::Systemd`] also a
+    /// path of another form, an annotation that is no property, and, rootless, a user manager that does not answer.
     pub fn locate(hierarchies: &Hierarchies, request: &Request) -> Result<Self> {
-        let mut cgroup = Self::from_paths(&std::collections::BTreeMap::new());
         match request.driver {
-            Driver::Disabled => return Ok(cgroup),
-            Driver::Systemd => return Err(Error::NoSystemd),
+            Driver::Disabled => return Ok(Self::from_paths(&BTreeMap::new())),
+            Driver::Systemd => return Self::locate_unit(hierarchies, request),
             Driver::Cgroupfs => {}
         }
-        cgroup.disabled = false;
-        cgroup.pure_v2 = hierarchies.mode() == Mode::Unified;
+        let path = if request.cgroups_path.is_empty() { request.id } else { request.cgroups_path };
+        let mut cgroup =
+            Self::at(hierarchies, |hierarchy| directory(hierarchies, hierarchy, Path::new(path)))?;
         cgroup.rootless = request.rootless;
         cgroup.optional = request.rootless && request.cgroups_path.is_empty();
-        let wanted = Path::new(if request.cgroups_path.is_empty() {
-            request.id
-        } else {
-            request.cgroups_path
-        });
+        Ok(cgroup)
+    }
+
+    /// One directory in each hierarchy.
+    pub(super) fn at(
+        hierarchies: &Hierarchies,
+        directory: impl Fn(&Hierarchy) -> Result<PathBuf>,
+    ) -> Result<Self> {
+        let mut cgroup = Self::from_paths(&BTreeMap::new());
+        cgroup.disabled = false;
+        cgroup.pure_v2 = hierarchies.mode() == Mode::Unified;
         for hierarchy in hierarchies {
-            let path = directory(hierarchies, hierarchy, wanted)?;
+            let path = directory(hierarchy)?;
             for controller in &hierarchy.controllers {
                 cgroup.paths.insert(controller.clone(), path.clone());
             }
-            cgroup.nodes.push(Node::new(
-                hierarchy.controllers.clone(),
-                path,
-                hierarchy.mount_point.clone(),
-            ));
+            cgroup.nodes.push(Node::new(hierarchy.controllers.clone(), path, hierarchy.mount_point.clone()));
         }
-        if hierarchies.mode() != Mode::Unified && cgroup.node("devices").is_none() {
+        if !cgroup.pure_v2 && cgroup.node("devices").is_none() {
             return Err(Error::NoHierarchy("devices".to_owned()));
         }
         Ok(cgroup)
@@ -51,18 +55,16 @@ fn directory(hierarchies: &Hierarchies, hierarchy: &Hierarchy, wanted: &Path) ->
     let mount = &hierarchy.mount_point;
     let base = match (wanted.is_absolute(), hierarchy.is_v2(), hierarchies.mode()) {
         (true, _, _) | (false, true, Mode::Hybrid | Mode::Legacy) => PathBuf::new(),
-        (false, true, Mode::Unified) => hierarchies
-            .own(hierarchy)?
-            .parent()
-            .unwrap_or(Path::new(""))
-            .to_owned(),
+        (false, true, Mode::Unified) => {
+            hierarchies.own(hierarchy)?.parent().unwrap_or(Path::new("")).to_owned()
+        }
         (false, false, _) => hierarchies.own(hierarchy)?,
     };
     Ok(mount.join(clean(&base)).join(clean(wanted)))
 }
 
 /// Relative, without `.`, `..` and double slashes; what would lead above the start stays there.
-fn clean(path: &Path) -> PathBuf {
+pub(super) fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {
         match component {

@@ -7,6 +7,7 @@ mod freeze;
 mod join;
 mod kill;
 mod locate;
+mod managed;
 mod tree;
 mod wait;
 
@@ -19,6 +20,8 @@ use rustix::process::Pid;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
+
+use managed::Managed;
 
 /// Who makes the cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +40,10 @@ pub enum Driver {
 pub struct Request<'a> {
     /// Name of the cgroup when `cgroups_path` is empty.
     pub id: &'a str,
-    /// `linux.cgroupsPath`: absolute, that is below the mount point of each hierarchy; or relative to this process's
-    /// cgroup (version 1) or that cgroup's parent (version 2); or empty.
+    /// `linux.cgroupsPath`. For [`Driver::Cgroupfs`]: absolute, that is below the mount point of each hierarchy; or
+    /// relative to this process's cgroup (version 1) or that cgroup's parent (version 2); or empty. For
+    /// [`Driver::Systemd`]: `slice:prefix:name`, where an empty slice is `system.slice` or the user's `user.slice`;
+    /// or empty, as `:scope_prefix:id`.
     pub cgroups_path: &'a str,
     pub driver: Driver,
     /// First part of the unit's name when systemd makes it and `cgroups_path` is empty.
@@ -70,6 +75,7 @@ pub struct Cgroup {
     rootless: bool,
     /// Rootless without a `cgroups_path`: nobody asked for this cgroup.
     optional: bool,
+    unit: Option<Managed>,
 }
 
 /// The directory in one hierarchy.
@@ -100,6 +106,7 @@ impl Cgroup {
             nodes,
             rootless: false,
             optional: false,
+            unit: None,
         }
     }
 
@@ -107,11 +114,7 @@ impl Cgroup {
     /// for a [`Request`] that is `rootless` and names no path.
     #[must_use]
     pub fn rootless(self) -> Self {
-        Self {
-            rootless: true,
-            optional: true,
-            ..self
-        }
+        Self { rootless: true, optional: true, ..self }
     }
 
     /// Directory by controller name; the version 2 one is under `""`.
@@ -162,19 +165,12 @@ impl Cgroup {
             }
         }
         let child = Self::from_paths(&paths);
-        Ok(Self {
-            rootless: self.rootless,
-            optional: self.optional,
-            disabled: self.disabled,
-            ..child
-        })
+        Ok(Self { rootless: self.rootless, optional: self.optional, disabled: self.disabled, ..child })
     }
 
     /// The directory whose list of processes counts: the only one, or the one that cannot be left out on version 1.
     fn main(&self) -> Option<&Node> {
-        self.node("devices")
-            .or_else(|| self.node(""))
-            .or_else(|| self.nodes.first())
+        self.node("devices").or_else(|| self.node("")).or_else(|| self.nodes.first())
     }
 
     fn unified(&self) -> Option<&Node> {
@@ -182,33 +178,27 @@ impl Cgroup {
     }
 
     fn node(&self, controller: &str) -> Option<&Node> {
-        self.nodes
-            .iter()
-            .find(|node| node.controllers.iter().any(|name| name == controller))
+        self.nodes.iter().find(|node| node.controllers.iter().any(|name| name == controller))
     }
 
     /// Where a controller's files are.
     fn node_of(&self, controller: &str) -> Option<&Node> {
-        if self.pure_v2 {
-            self.unified()
-        } else {
-            self.node(controller)
-        }
+        if self.pure_v2 { self.unified() } else { self.node(controller) }
     }
 }
 
 impl Node {
     fn new(controllers: Vec<String>, path: PathBuf, mount_point: PathBuf) -> Self {
-        Self {
-            controllers,
-            path,
-            mount_point,
-            dir: OnceCell::new(),
-        }
+        Self { controllers, path, mount_point, dir: OnceCell::new() }
     }
 
     fn is_v2(&self) -> bool {
         self.controllers.iter().all(String::is_empty)
+    }
+
+    /// systemd's own hierarchy of version 1: it moves processes there itself.
+    fn is_systemds(&self) -> bool {
+        self.controllers.iter().any(|name| name == "name=systemd")
     }
 
     /// Opened when it is needed first.
@@ -233,10 +223,7 @@ mod tests {
     use super::*;
 
     fn paths(pairs: &[(&str, &str)]) -> BTreeMap<String, PathBuf> {
-        pairs
-            .iter()
-            .map(|(name, path)| ((*name).to_owned(), PathBuf::from(path)))
-            .collect()
+        pairs.iter().map(|(name, path)| ((*name).to_owned(), PathBuf::from(path))).collect()
     }
 
     #[test]
@@ -267,25 +254,11 @@ mod tests {
     fn children() {
         let cgroup = Cgroup::from_paths(&paths(&[("cpu", "/c/x"), ("devices", "/d/x")]));
         let child = |name: &str, sub: &str| {
-            cgroup
-                .child(&BTreeMap::from([(name.to_owned(), Path::new(sub))]))
-                .map(|child| child.paths)
+            cgroup.child(&BTreeMap::from([(name.to_owned(), Path::new(sub))])).map(|child| child.paths)
         };
-        assert_eq!(
-            child("", "a/../b").unwrap(),
-            paths(&[("cpu", "/c/x/b"), ("devices", "/d/x/b")])
-        );
-        assert_eq!(
-            child("cpu", "/b").unwrap(),
-            paths(&[("cpu", "/c/x/b"), ("devices", "/d/x")])
-        );
-        assert_eq!(
-            child("", "../xy").unwrap_err().to_string(),
-            "bad sub cgroup path: ../xy"
-        );
-        assert_eq!(
-            child("pids", "b").unwrap_err().to_string(),
-            "unknown controller pids in SubCgroupPaths"
-        );
+        assert_eq!(child("", "a/../b").unwrap(), paths(&[("cpu", "/c/x/b"), ("devices", "/d/x/b")]));
+        assert_eq!(child("cpu", "/b").unwrap(), paths(&[("cpu", "/c/x/b"), ("devices", "/d/x")]));
+        assert_eq!(child("", "../xy").unwrap_err().to_string(), "bad sub cgroup path: ../xy");
+        assert_eq!(child("pids", "b").unwrap_err().to_string(), "unknown controller pids in SubCgroupPaths");
     }
 }

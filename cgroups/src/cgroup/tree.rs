@@ -12,17 +12,11 @@ use crate::error::{Errno, Error, Result};
 /// Processes of one cgroup. The list of a threaded version 2 cgroup names its threads instead.
 pub(super) fn processes(dir: &Dir) -> Result<Vec<Pid>> {
     let text = match dir.read("cgroup.procs") {
-        Err(Error::Read {
-            source: Errno(io::Errno::OPNOTSUPP),
-            ..
-        }) => dir.read("cgroup.threads")?,
+        Err(Error::Read { source: Errno(io::Errno::OPNOTSUPP), .. }) => dir.read("cgroup.threads")?,
         result => result?,
     };
     // A process of a PID namespace that we do not see is shown as 0.
-    Ok(text
-        .lines()
-        .filter_map(|line| Pid::from_raw(line.parse().ok()?))
-        .collect())
+    Ok(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect())
 }
 
 pub(super) fn all_processes(dir: &Dir) -> Result<Vec<Pid>> {

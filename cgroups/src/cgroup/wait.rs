@@ -35,10 +35,7 @@ pub(super) fn wait_for_event(dir: &Dir, key: &str, value: &str, deadline: Deadli
         // Reading arms the notification: a change after it wakes poll(2).
         let text = read_to_string(fd.as_fd())
             .map_err(|source| Error::read(&dir.path().join("cgroup.events"), source))?;
-        if text
-            .lines()
-            .any(|line| line.split_once(' ') == Some((key, value)))
-        {
+        if text.lines().any(|line| line.split_once(' ') == Some((key, value))) {
             return Ok(true);
         }
         if deadline.has_passed() {
@@ -59,10 +56,7 @@ pub(super) fn wait_for_exit(dir: &Dir, pids: &[Pid], deadline: Deadline) -> Resu
             Err(source) => return Err(failed(dir, source)),
         }
     }
-    let mut fds: Vec<PollFd> = descriptors
-        .iter()
-        .map(|fd| PollFd::new(fd, PollFlags::IN))
-        .collect();
+    let mut fds: Vec<PollFd> = descriptors.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     poll_until(dir, &mut fds, deadline.left())
 }
 
@@ -74,14 +68,9 @@ pub(super) fn pause(dir: &Dir) -> Result<()> {
 
 fn poll_until(dir: &Dir, fds: &mut [PollFd], time: Duration) -> Result<()> {
     let time = Timespec::try_from(time).map_err(|_| failed(dir, io::Errno::INVAL))?;
-    retry_on_intr(|| poll(fds, Some(&time)))
-        .map(drop)
-        .map_err(|source| failed(dir, source))
+    retry_on_intr(|| poll(fds, Some(&time))).map(drop).map_err(|source| failed(dir, source))
 }
 
 fn failed(dir: &Dir, source: io::Errno) -> Error {
-    Error::Wait {
-        path: dir.path().to_owned(),
-        source: Errno(source),
-    }
+    Error::Wait { path: dir.path().to_owned(), source: Errno(source) }
 }

@@ -63,13 +63,7 @@ fn load(program: &Program) -> Result<OwnedFd> {
 fn load_with_memory(program: &Program) -> Result<OwnedFd> {
     let before = getrlimit(Resource::Memlock);
     // A refusal leaves the limit as it is, and the load then says what is wrong.
-    let raised = setrlimit(
-        Resource::Memlock,
-        Rlimit {
-            current: None,
-            maximum: None,
-        },
-    );
+    let raised = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
     let result = sys::load_device_program(&program.0, &mut []);
     if raised.is_ok() {
         setrlimit(Resource::Memlock, before).map_err(|source| failed("setrlimit(RLIMIT_MEMLOCK)", source))?;
@@ -86,16 +80,10 @@ fn explain(program: &Program, source: io::Errno) -> Error {
     let call = "failed to call BPF_PROG_LOAD";
     match text.trim() {
         "" => failed(call, source),
-        text => Error::Bpf {
-            call: format!("{call}: {text}"),
-            source: Errno(source),
-        },
+        text => Error::Bpf { call: format!("{call}: {text}"), source: Errno(source) },
     }
 }
 
 fn failed(call: &str, source: io::Errno) -> Error {
-    Error::Bpf {
-        call: call.to_owned(),
-        source: Errno(source),
-    }
+    Error::Bpf { call: call.to_owned(), source: Errno(source) }
 }

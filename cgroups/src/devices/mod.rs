@@ -10,12 +10,12 @@ mod v1;
 
 pub(crate) use attach::attach;
 pub(crate) use program::Program;
-pub(crate) use rules::Policy;
+pub(crate) use rules::{Device, Kind, Policy, Rule};
 pub(crate) use v1::write_transition;
 
 use crate::error::Refusal;
 use crate::resources::DeviceRule;
-use rules::{Access, Device, Kind};
+use rules::Access;
 
 /// Every container may make any node and use these, whatever its list says: it comes last, as in runc. Entries are
 /// type, major, minor (-1 is any) and access. The last one, `/dev/net/tun`, is there because its removal in another
@@ -47,11 +47,7 @@ pub(crate) fn policy(list: &[DeviceRule]) -> Result<Policy, Refusal> {
         }
     }
     for (kind, major, minor, access) in DEFAULTS {
-        let device = Device {
-            kind,
-            major: number(0, major)?,
-            minor: number(0, minor)?,
-        };
+        let device = Device { kind, major: number(0, major)?, minor: number(0, minor)? };
         policy.set(device, Access::parse(access).unwrap_or_default(), true)?;
     }
     Ok(policy)
@@ -64,25 +60,13 @@ fn device(index: usize, rule: &DeviceRule) -> Result<Option<(Device, Access)>, R
         "b" => Kind::Block,
         "c" => Kind::Char,
         kind => {
-            return Err(Refusal::DeviceType {
-                index,
-                kind: kind.to_owned(),
-            });
+            return Err(Refusal::DeviceType { index, kind: kind.to_owned() });
         }
     };
-    let access = Access::parse(&rule.access).ok_or_else(|| Refusal::DeviceAccess {
-        index,
-        access: rule.access.clone(),
-    })?;
+    let access = Access::parse(&rule.access)
+        .ok_or_else(|| Refusal::DeviceAccess { index, access: rule.access.clone() })?;
     let (major, minor) = (rule.major.unwrap_or(-1), rule.minor.unwrap_or(-1));
-    Ok(Some((
-        Device {
-            kind,
-            major: number(index, major)?,
-            minor: number(index, minor)?,
-        },
-        access,
-    )))
+    Ok(Some((Device { kind, major: number(index, major)?, minor: number(index, minor)? }, access)))
 }
 
 /// Negative is any.
@@ -99,23 +83,14 @@ mod tests {
     use super::*;
 
     fn rule(allow: bool, kind: &str, major: i64, minor: i64, access: &str) -> DeviceRule {
-        DeviceRule {
-            allow,
-            kind: kind.into(),
-            major: Some(major),
-            minor: Some(minor),
-            access: access.into(),
-        }
+        DeviceRule { allow, kind: kind.into(), major: Some(major), minor: Some(minor), access: access.into() }
     }
 
     #[test]
     fn no_list_means_the_defaults() {
         let policy = policy(&[]).unwrap();
-        let rules: Vec<String> = policy
-            .transition_from(&Policy::default())
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let rules: Vec<String> =
+            policy.transition_from(&Policy::default()).iter().map(ToString::to_string).collect();
         assert_eq!(
             rules,
             [
@@ -137,20 +112,14 @@ mod tests {
     #[test]
     fn allow_all_swallows_the_defaults() {
         let policy = policy(&[rule(true, "a", -1, -1, "rwm")]).unwrap();
-        assert_eq!(
-            policy.transition_from(&Policy::default())[0].to_string(),
-            "a *:* rwm"
-        );
+        assert_eq!(policy.transition_from(&Policy::default())[0].to_string(), "a *:* rwm");
         assert!(policy.allows_everything());
     }
 
     #[test]
     fn refusals_name_the_entry() {
         let refused = |rule| policy(&[rule]).unwrap_err().to_string();
-        assert_eq!(
-            refused(rule(true, "c", 1, 1, "")),
-            "device access at 0 field cannot be empty"
-        );
+        assert_eq!(refused(rule(true, "c", 1, 1, "")), "device access at 0 field cannot be empty");
         assert_eq!(
             refused(rule(true, "u", 1, 1, "r")),
             "invalid cgroup device type \"u\" at linux.resources.devices[0]"
@@ -180,9 +149,6 @@ mod tests {
     fn denying_a_default_has_no_effect_and_denying_all_starts_afresh() {
         let plain = policy(&[]).unwrap();
         assert_eq!(policy(&[rule(false, "c", 1, 3, "rwm")]).unwrap(), plain);
-        assert_eq!(
-            policy(&[rule(true, "b", 8, 0, "r"), rule(false, "", -1, -1, "rwm")]).unwrap(),
-            plain
-        );
+        assert_eq!(policy(&[rule(true, "b", 8, 0, "r"), rule(false, "", -1, -1, "rwm")]).unwrap(), plain);
     }
 }

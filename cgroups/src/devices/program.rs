@@ -41,12 +41,7 @@ impl Program {
             instruction(LOAD_WORD, MINOR, R1, 8, 0),
         ];
         for rule in policy.transition_from(&Policy::default()) {
-            if let Rule {
-                allow,
-                device: Some(device),
-                access,
-            } = rule
-            {
+            if let Rule { allow, device: Some(device), access } = rule {
                 push_rule(&mut code, device, access, allow);
             }
         }
@@ -58,14 +53,8 @@ impl Program {
 /// Answers if the device matches and, for an exception that allows, everything asked for is in `access`; for one that
 /// denies, anything asked for is.
 fn push_rule(code: &mut Vec<[u8; 8]>, device: Device, access: Access, allow: bool) {
-    let mut tests: Vec<(u8, u32)> = vec![(
-        TYPE,
-        if device.kind == Kind::Block {
-            DEVICE_BLOCK
-        } else {
-            DEVICE_CHAR
-        },
-    )];
+    let mut tests: Vec<(u8, u32)> =
+        vec![(TYPE, if device.kind == Kind::Block { DEVICE_BLOCK } else { DEVICE_CHAR })];
     tests.extend(device.major.map(|major| (MAJOR, major)));
     tests.extend(device.minor.map(|minor| (MINOR, minor)));
     let mut block: Vec<[u8; 8]> = tests
@@ -100,11 +89,8 @@ fn push_answer(code: &mut Vec<[u8; 8]>, yes: bool) {
 
 /// `struct bpf_insn`: the two registers are bit fields, the destination in the low half on little-endian machines.
 fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: u32) -> [u8; 8] {
-    let registers = if cfg!(target_endian = "little") {
-        source << 4 | destination
-    } else {
-        destination << 4 | source
-    };
+    let registers =
+        if cfg!(target_endian = "little") { source << 4 | destination } else { destination << 4 | source };
     let mut bytes = [code, registers, 0, 0, 0, 0, 0, 0];
     bytes[2..4].copy_from_slice(&offset.to_ne_bytes());
     bytes[4..].copy_from_slice(&immediate.to_ne_bytes());
@@ -163,13 +149,7 @@ mod tests {
     }
 
     fn rule(allow: bool, kind: &str, major: i64, minor: i64, access: &str) -> DeviceRule {
-        DeviceRule {
-            allow,
-            kind: kind.into(),
-            major: Some(major),
-            minor: Some(minor),
-            access: access.into(),
-        }
+        DeviceRule { allow, kind: kind.into(), major: Some(major), minor: Some(minor), access: access.into() }
     }
 
     /// What the kernel's version 1 controller answers: an exception that allows must cover all that is asked for, one
@@ -204,15 +184,8 @@ mod tests {
                 rule(true, "c", 10, 229, "rw"),
                 rule(true, "b", 8, -1, "r"),
             ],
-            vec![
-                rule(true, "a", -1, -1, "rwm"),
-                rule(false, "b", 8, 0, "w"),
-                rule(false, "c", 4, -1, "rwm"),
-            ],
-            vec![
-                rule(true, "b", -1, 7, "rw"),
-                rule(true, "c", 4_294_967_295, 4_294_967_295, "w"),
-            ],
+            vec![rule(true, "a", -1, -1, "rwm"), rule(false, "b", 8, 0, "w"), rule(false, "c", 4, -1, "rwm")],
+            vec![rule(true, "b", -1, 7, "rw"), rule(true, "c", 4_294_967_295, 4_294_967_295, "w")],
         ];
         let mut allowed = 0;
         for list in &lists {

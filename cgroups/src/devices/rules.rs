@@ -72,10 +72,7 @@ impl Access {
 impl Policy {
     /// `a`: forgets all exceptions.
     pub(crate) fn set_all(&mut self, allow: bool) {
-        *self = Self {
-            allow_by_default: allow,
-            exceptions: BTreeMap::new(),
-        };
+        *self = Self { allow_by_default: allow, exceptions: BTreeMap::new() };
     }
 
     /// Adds an exception, or takes one back when it says what the default says.
@@ -106,11 +103,7 @@ impl Policy {
         let mut rules = Vec::new();
         let reset = old.allow_by_default || self.allow_by_default;
         if reset {
-            rules.push(Rule {
-                allow: self.allow_by_default,
-                device: None,
-                access: Access::ALL,
-            });
+            rules.push(Rule { allow: self.allow_by_default, device: None, access: Access::ALL });
         } else {
             rules.extend(self.differences(old, self.allow_by_default));
         }
@@ -123,11 +116,7 @@ impl Policy {
     fn differences(&self, other: &Self, allow: bool) -> impl Iterator<Item = Rule> {
         other.exceptions.iter().filter_map(move |(device, access)| {
             let access = access.without(self.access_of(device));
-            (!access.is_empty()).then_some(Rule {
-                allow,
-                device: Some(*device),
-                access,
-            })
+            (!access.is_empty()).then_some(Rule { allow, device: Some(*device), access })
         })
     }
 
@@ -137,31 +126,14 @@ impl Policy {
 
     fn check_for_hole(&self, device: Device, access: Access) -> Result<(), Refusal> {
         let wildcards = [
-            Device {
-                major: None,
-                ..device
-            },
-            Device {
-                minor: None,
-                ..device
-            },
-            Device {
-                major: None,
-                minor: None,
-                ..device
-            },
+            Device { major: None, ..device },
+            Device { minor: None, ..device },
+            Device { major: None, minor: None, ..device },
         ];
         for wildcard in wildcards {
             let given = self.access_of(&wildcard);
             if wildcard != device && given.0 & access.0 != 0 {
-                let text = |device, access| {
-                    Rule {
-                        allow: true,
-                        device: Some(device),
-                        access,
-                    }
-                    .to_string()
-                };
+                let text = |device, access| Rule { allow: true, device: Some(device), access }.to_string();
                 return Err(Refusal::DeviceHole {
                     rule: text(device, access),
                     wildcard: text(wildcard, given),
@@ -201,19 +173,10 @@ mod tests {
     use super::*;
 
     fn policy(default: bool, exceptions: &[(&str, u32, i64)]) -> Policy {
-        let mut policy = Policy {
-            allow_by_default: default,
-            ..Policy::default()
-        };
+        let mut policy = Policy { allow_by_default: default, ..Policy::default() };
         for &(access, major, minor) in exceptions {
-            let device = Device {
-                kind: Kind::Char,
-                major: Some(major),
-                minor: u32::try_from(minor).ok(),
-            };
-            policy
-                .set(device, Access::parse(access).unwrap(), !default)
-                .unwrap();
+            let device = Device { kind: Kind::Char, major: Some(major), minor: u32::try_from(minor).ok() };
+            policy.set(device, Access::parse(access).unwrap(), !default).unwrap();
         }
         policy
     }
@@ -242,11 +205,7 @@ mod tests {
     #[test]
     fn exceptions_add_up_and_are_taken_back() {
         let mut policy = policy(false, &[("r", 1, 1), ("w", 1, 1)]);
-        let device = Device {
-            kind: Kind::Char,
-            major: Some(1),
-            minor: Some(1),
-        };
+        let device = Device { kind: Kind::Char, major: Some(1), minor: Some(1) };
         policy.set(device, Access::parse("r").unwrap(), false).unwrap();
         assert_eq!(policy.access_of(&device), Access::parse("w").unwrap());
         policy.set(device, Access::ALL, false).unwrap();

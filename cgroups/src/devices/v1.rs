@@ -14,33 +14,18 @@ const LIST: &str = "devices.list";
 pub(crate) fn write_transition(dir: &Dir, target: &Policy) -> Result<()> {
     let now = read_list(dir)?;
     for rule in target.transition_from(&now) {
-        let file = if rule.allow {
-            "devices.allow"
-        } else {
-            "devices.deny"
-        };
+        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
         dir.write(file, &rule.to_string())?;
     }
     let now = read_list(dir)?;
     // Exceptions from "allow" are not shown by the kernel; only the default can be compared.
-    let in_force = if target.allow_by_default {
-        now.allow_by_default
-    } else {
-        now == *target
-    };
-    if in_force {
-        Ok(())
-    } else {
-        Err(Error::DevicesNotInForce)
-    }
+    let in_force = if target.allow_by_default { now.allow_by_default } else { now == *target };
+    if in_force { Ok(()) } else { Err(Error::DevicesNotInForce) }
 }
 
 fn read_list(dir: &Dir) -> Result<Policy> {
     let text = dir.read(LIST)?;
-    parse_list(&text).map_err(|line| Error::Malformed {
-        file: dir.path().join(LIST),
-        line: line.to_owned(),
-    })
+    parse_list(&text).map_err(|line| Error::Malformed { file: dir.path().join(LIST), line: line.to_owned() })
 }
 
 /// One `type major:minor access` a line; the error is the line that is not.
@@ -68,11 +53,7 @@ fn parse_line(line: &str) -> Option<(Device, Access)> {
         "*" => Some(None),
         digits => digits.parse().ok().map(Some),
     };
-    let device = Device {
-        kind,
-        major: number()?,
-        minor: number()?,
-    };
+    let device = Device { kind, major: number()?, minor: number()? };
     Some((device, Access::parse(fields.next()?)?))
 }
 
@@ -83,11 +64,8 @@ mod tests {
     #[test]
     fn the_kernels_list_is_understood() {
         let policy = parse_list("c *:* m\nc 1:3 rwm\nb 8:* r\n").unwrap();
-        let rules: Vec<String> = policy
-            .transition_from(&Policy::default())
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let rules: Vec<String> =
+            policy.transition_from(&Policy::default()).iter().map(ToString::to_string).collect();
         assert_eq!(rules, ["c *:* m", "c 1:3 rwm", "b 8:* r"]);
         assert!(parse_list("a *:* rwm\n").unwrap().allows_everything());
     }

@@ -12,10 +12,7 @@ pub(super) fn check(resources: &Resources) -> Result<(), Refusal> {
     }
     for (index, limit) in resources.hugepage_limits.iter().enumerate() {
         if !is_page_size(&limit.page_size) {
-            return Err(Refusal::PageSize {
-                index,
-                size: limit.page_size.clone(),
-            });
+            return Err(Refusal::PageSize { index, size: limit.page_size.clone() });
         }
     }
     for (device, limit) in &resources.rdma {
@@ -32,11 +29,7 @@ pub(super) fn check(resources: &Resources) -> Result<(), Refusal> {
 
 /// -1, that is all bits set, means "as it is" to older callers.
 pub(super) fn swappiness(resources: &Resources) -> Option<u64> {
-    resources
-        .memory
-        .as_ref()?
-        .swappiness
-        .filter(|value| *value != u64::MAX)
+    resources.memory.as_ref()?.swappiness.filter(|value| *value != u64::MAX)
 }
 
 fn check_weights(block_io: &BlockIo) -> Result<(), Refusal> {
@@ -53,10 +46,7 @@ fn check_weights(block_io: &BlockIo) -> Result<(), Refusal> {
 fn check_weight(field: impl Fn() -> String, weight: Option<u16>) -> Result<(), Refusal> {
     match weight {
         None | Some(0 | 10..=1000) => Ok(()),
-        Some(value) => Err(Refusal::Weight {
-            field: field(),
-            value,
-        }),
+        Some(value) => Err(Refusal::Weight { field: field(), value }),
     }
 }
 
@@ -69,10 +59,7 @@ fn is_page_size(size: &str) -> bool {
 /// The kernel splits these files at spaces and lines: a name with one would write something else.
 fn check_word(field: &str, value: &str) -> Result<(), Refusal> {
     if value.is_empty() || value.contains(char::is_whitespace) {
-        return Err(Refusal::Words {
-            field: field.to_owned(),
-            value: value.to_owned(),
-        });
+        return Err(Refusal::Words { field: field.to_owned(), value: value.to_owned() });
     }
     Ok(())
 }
@@ -82,9 +69,7 @@ mod tests {
     use super::*;
 
     fn refused(json: &str) -> String {
-        check(&serde_json::from_str(json).unwrap())
-            .unwrap_err()
-            .to_string()
+        check(&serde_json::from_str(json).unwrap()).unwrap_err().to_string()
     }
 
     #[test]
@@ -94,10 +79,7 @@ mod tests {
                 r#"{"memory":{"swappiness":101}}"#,
                 "invalid memory swappiness value: 101 (valid range is 0-100)",
             ),
-            (
-                r#"{"blockIO":{"weight":9}}"#,
-                "linux.resources.blockIO.weight: 9 is not in the range 10-1000",
-            ),
+            (r#"{"blockIO":{"weight":9}}"#, "linux.resources.blockIO.weight: 9 is not in the range 10-1000"),
             (
                 r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"leafWeight":1001}]}}"#,
                 "linux.resources.blockIO.weightDevice[0].leafWeight: 1001 is not in the range 10-1000",

@@ -8,12 +8,8 @@ use crate::resources::Resources;
 ///
 /// A quadratic in the logarithm that maps both ends and the default onto each other; crun and runc use the same one.
 // Shares are below 2^18 and weights positive here: nothing is lost.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss
-)]
-pub(super) fn weight_of_shares(shares: u64) -> u64 {
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(crate) fn weight_of_shares(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,
@@ -26,14 +22,14 @@ pub(super) fn weight_of_shares(shares: u64) -> u64 {
 }
 
 /// `blkio.weight` (10 to 1000) as `io.weight` (1 to 10000), linear.
-pub(super) fn io_weight(weight: u16) -> u64 {
+pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight.saturating_sub(10)) * 9999 / 990
 }
 
 /// What goes to `memory.swap.max`: swap alone, where the specification counts memory and swap together.
 ///
 /// Zero or nothing is "leave it", -1 is no limit. Unlimited memory makes swap unlimited unless it is given.
-pub(super) fn swap_max(limit: i64, both: i64) -> Result<Option<String>, Refusal> {
+pub(crate) fn swap_max(limit: i64, both: i64) -> Result<Option<String>, Refusal> {
     match (limit, both) {
         (-1, 0) | (_, -1) => Ok(Some("max".to_owned())),
         (_, 0) => Ok(None),
@@ -46,7 +42,7 @@ pub(super) fn swap_max(limit: i64, both: i64) -> Result<Option<String>, Refusal>
 }
 
 /// A size for a file that says `max` for "no limit"; zero is "leave it".
-pub(super) fn size(value: i64) -> Option<String> {
+pub(crate) fn size(value: i64) -> Option<String> {
     match value {
         0 => None,
         -1 => Some("max".to_owned()),
@@ -55,7 +51,7 @@ pub(super) fn size(value: i64) -> Option<String> {
 }
 
 /// `pids.max`. Zero becomes 1, as systemd, which cannot hold a zero, does it.
-pub(super) fn pids_max(limit: i64) -> String {
+pub(crate) fn pids_max(limit: i64) -> String {
     match limit {
         0 => "1".to_owned(),
         limit if limit < 0 => "max".to_owned(),
@@ -63,17 +59,33 @@ pub(super) fn pids_max(limit: i64) -> String {
     }
 }
 
-pub(super) fn memory_check(resources: &Resources) -> MemoryCheck {
-    let positive = |value: Option<i64>| {
-        value
-            .and_then(|value| u64::try_from(value).ok())
-            .filter(|value| *value > 0)
-    };
+/// `cpu.max` needs a period; this is the kernel's default, in microseconds.
+pub(crate) const DEFAULT_PERIOD: u64 = 100_000;
+/// systemd holds quotas in whole percents of a CPU: 10 ms of each second.
+const QUOTA_STEP: u64 = 10_000;
+
+/// A quota, in microseconds a period, as microseconds a second, rounded up to what systemd can hold: never less than
+/// was asked for.
+pub(crate) fn quota_per_second(quota: u64, period: u64) -> u64 {
+    let period = if period == 0 { DEFAULT_PERIOD } else { period };
+    let exact = u128::from(quota) * 1_000_000 / u128::from(period);
+    u64::try_from(exact).unwrap_or(u64::MAX).min(u64::MAX - QUOTA_STEP).next_multiple_of(QUOTA_STEP)
+}
+
+/// A positive quota that loses nothing on its way through systemd.
+pub(crate) fn rounded_quota(quota: i64, period: u64) -> i64 {
+    let period = if period == 0 { DEFAULT_PERIOD } else { period };
+    let per_second = quota_per_second(quota.unsigned_abs(), period);
+    i64::try_from(u128::from(per_second) * u128::from(period) / 1_000_000).unwrap_or(quota)
+}
+
+pub(crate) fn memory_check(resources: &Resources) -> MemoryCheck {
+    let positive =
+        |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0);
     match &resources.memory {
-        Some(memory) if memory.check_before_update == Some(true) => MemoryCheck {
-            limit: positive(memory.limit),
-            swap: positive(memory.swap),
-        },
+        Some(memory) if memory.check_before_update == Some(true) => {
+            MemoryCheck { limit: positive(memory.limit), swap: positive(memory.swap) }
+        }
         _ => MemoryCheck::default(),
     }
 }
@@ -109,6 +121,20 @@ mod tests {
         for (weight, io) in [(10, 1), (100, 910), (500, 4950), (1000, 10_000)] {
             assert_eq!(io_weight(weight), io, "{weight}");
         }
+    }
+
+    #[test]
+    fn quotas_are_rounded_up() {
+        for (quota, period, per_second, rounded) in [
+            (12_345, 100_000, 130_000, 13_000),
+            (50_000, 0, 500_000, 50_000),
+            (500_000, 1_000_000, 500_000, 500_000),
+            (1000, 3000, 340_000, 1020),
+        ] {
+            assert_eq!(quota_per_second(quota, period), per_second);
+            assert_eq!(rounded_quota(i64::try_from(quota).unwrap(), period), rounded);
+        }
+        assert!(quota_per_second(u64::MAX, 1) > 1 << 62);
     }
 
     #[test]

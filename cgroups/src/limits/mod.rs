@@ -1,7 +1,7 @@
 //! From `linux.resources` to the writes that set them. Pure: every rule is checked here, nothing is opened.
 
 mod check;
-mod convert;
+pub(crate) mod convert;
 mod v1;
 mod v2;
 
@@ -73,6 +73,8 @@ pub(crate) struct Devices {
 /// Checked limits, ready to be applied to a [`crate::Cgroup`].
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
+    pub(crate) resources: Resources,
+    mode: Option<Mode>,
     writes: Vec<Write>,
     warnings: Vec<String>,
     pub(crate) devices: Option<Devices>,
@@ -86,26 +88,33 @@ impl Limits {
     /// [`crate::Error::Refused`]: a value that the specification or the kernel's rules forbid; the text names it.
     pub fn compile(resources: &Resources, mode: Mode, devices: DeviceRules) -> Result<Self> {
         check::check(resources)?;
-        let mut limits = Self::default();
+        let mut limits = Self { resources: resources.clone(), mode: Some(mode), ..Self::default() };
         if mode == Mode::Unified {
-            limits.writes = v2::writes(resources)?;
             limits.memory_check = convert::memory_check(resources);
             limits.warnings = v2::warnings(resources);
-        } else if resources.unified.is_empty() {
-            limits.writes = v1::writes(resources);
-        } else {
+        } else if !resources.unified.is_empty() {
             return Err(Refusal::UnifiedOnV1.into());
         }
+        limits.writes = writes(resources, mode)?;
         let memory = resources.memory.as_ref();
         if memory.is_some_and(|memory| memory.kernel.is_some() || memory.kernel_tcp.is_some()) {
-            limits
-                .warnings
-                .push("Kernel memory settings are ignored and will be removed".to_owned());
+            limits.warnings.push("Kernel memory settings are ignored and will be removed".to_owned());
         }
         if devices == DeviceRules::Apply {
             let policy = devices::policy(&resources.devices)?;
             let program = (mode == Mode::Unified).then(|| Program::compile(&policy));
             limits.devices = Some(Devices { policy, program });
+        }
+        Ok(limits)
+    }
+
+    /// The CPU quota as systemd holds it, in steps of 10 ms a second.
+    pub(crate) fn with_quota_rounded(&self) -> Result<Self> {
+        let mut limits = self.clone();
+        let cpu = limits.resources.cpu.as_mut().filter(|cpu| cpu.quota.is_some_and(|quota| quota > 0));
+        if let (Some(cpu), Some(mode)) = (cpu, self.mode) {
+            cpu.quota = cpu.quota.map(|quota| convert::rounded_quota(quota, cpu.period.unwrap_or(0)));
+            limits.writes = writes(&limits.resources, mode)?;
         }
         Ok(limits)
     }
@@ -119,6 +128,10 @@ impl Limits {
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
+
+fn writes(resources: &Resources, mode: Mode) -> std::result::Result<Vec<Write>, Refusal> {
+    if mode == Mode::Unified { v2::writes(resources) } else { Ok(v1::writes(resources)) }
 }
 
 impl Write {
@@ -148,15 +161,9 @@ mod tests {
             let limits = Limits::compile(&Resources::default(), mode, DeviceRules::Apply).unwrap();
             assert_eq!(limits.writes(), []);
             assert_eq!(limits.warnings(), [] as [String; 0]);
-            assert_eq!(
-                limits.devices.as_ref().unwrap().program.is_some(),
-                mode == Mode::Unified
-            );
+            assert_eq!(limits.devices.as_ref().unwrap().program.is_some(), mode == Mode::Unified);
             assert!(
-                Limits::compile(&Resources::default(), mode, DeviceRules::Keep)
-                    .unwrap()
-                    .devices
-                    .is_none()
+                Limits::compile(&Resources::default(), mode, DeviceRules::Keep).unwrap().devices.is_none()
             );
         }
     }
@@ -165,9 +172,6 @@ mod tests {
     fn unified_is_for_version_2() {
         let resources: Resources = serde_json::from_str(r#"{"unified":{"memory.high":"1"}}"#).unwrap();
         let refused = Limits::compile(&resources, Mode::Hybrid, DeviceRules::Keep).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "invalid configuration: cannot use unified on cgroup v1"
-        );
+        assert_eq!(refused.to_string(), "invalid configuration: cannot use unified on cgroup v1");
     }
 }

@@ -58,11 +58,7 @@ fn memory_limits(writes: &mut Vec<Write>, memory: &Memory) {
         set(memory.reservation).map(|value| Write::new("memory", "memory.soft_limit_in_bytes", value)),
     );
     if let Some(hierarchical) = memory.use_hierarchy {
-        writes.push(Write::new(
-            "memory",
-            "memory.use_hierarchy",
-            u8::from(hierarchical),
-        ));
+        writes.push(Write::new("memory", "memory.use_hierarchy", u8::from(hierarchical)));
     }
     if memory.disable_oom_killer == Some(true) {
         writes.push(Write::new("memory", "memory.oom_control", 1));
@@ -78,11 +74,7 @@ fn cpu_limits(writes: &mut Vec<Write>, cpu: &Cpu) {
     let signed = |value: Option<i64>| value.filter(|value| *value != 0).map(|value| value.to_string());
     push("cpu.shares", unsigned(cpu.shares), Policy::ReadBack);
     push("cpu.cfs_period_us", unsigned(cpu.period), Policy::Defer);
-    push(
-        "cpu.cfs_burst_us",
-        cpu.burst.map(|value| value.to_string()),
-        Policy::DeferIfPresent,
-    );
+    push("cpu.cfs_burst_us", cpu.burst.map(|value| value.to_string()), Policy::DeferIfPresent);
     push("cpu.cfs_quota_us", signed(cpu.quota), Policy::Must);
     push("cpu.idle", cpu.idle.map(|value| value.to_string()), Policy::Must);
     push("cpu.rt_period_us", unsigned(cpu.realtime_period), Policy::Defer);
@@ -91,11 +83,7 @@ fn cpu_limits(writes: &mut Vec<Write>, cpu: &Cpu) {
 
 /// The weight files have `bfq` in their names when that scheduler alone offers them.
 fn block_io_limits(writes: &mut Vec<Write>, block_io: &BlockIo) {
-    let set = |weight: Option<u16>| {
-        weight
-            .filter(|weight| *weight != 0)
-            .map(|weight| weight.to_string())
-    };
+    let set = |weight: Option<u16>| weight.filter(|weight| *weight != 0).map(|weight| weight.to_string());
     if let Some(weight) = set(block_io.weight) {
         let instead = Policy::Else("blkio.bfq.weight", weight.clone());
         writes.push(Write::new("blkio", "blkio.weight", weight).or(instead));
@@ -112,35 +100,15 @@ fn block_io_limits(writes: &mut Vec<Write>, block_io: &BlockIo) {
                 .map(|weight| Write::new("blkio", "blkio.leaf_weight_device", line(weight))),
         );
     }
-    throttle(
-        writes,
-        "blkio.throttle.read_bps_device",
-        &block_io.throttle_read_bps_device,
-    );
-    throttle(
-        writes,
-        "blkio.throttle.write_bps_device",
-        &block_io.throttle_write_bps_device,
-    );
-    throttle(
-        writes,
-        "blkio.throttle.read_iops_device",
-        &block_io.throttle_read_iops_device,
-    );
-    throttle(
-        writes,
-        "blkio.throttle.write_iops_device",
-        &block_io.throttle_write_iops_device,
-    );
+    throttle(writes, "blkio.throttle.read_bps_device", &block_io.throttle_read_bps_device);
+    throttle(writes, "blkio.throttle.write_bps_device", &block_io.throttle_write_bps_device);
+    throttle(writes, "blkio.throttle.read_iops_device", &block_io.throttle_read_iops_device);
+    throttle(writes, "blkio.throttle.write_iops_device", &block_io.throttle_write_iops_device);
 }
 
 fn throttle(writes: &mut Vec<Write>, file: &'static str, devices: &[ThrottleDevice]) {
     let line = |device: &ThrottleDevice| format!("{}:{} {}", device.major, device.minor, device.rate);
-    writes.extend(
-        devices
-            .iter()
-            .map(|device| Write::new("blkio", file, line(device))),
-    );
+    writes.extend(devices.iter().map(|device| Write::new("blkio", file, line(device))));
 }
 
 fn network_marks(writes: &mut Vec<Write>, network: &Network) {
@@ -159,14 +127,8 @@ fn network_marks(writes: &mut Vec<Write>, network: &Network) {
 /// The same file on both versions.
 pub(super) fn rdma(resources: &Resources) -> impl Iterator<Item = Write> {
     resources.rdma.iter().map(|(device, limit)| {
-        let handles = limit
-            .hca_handles
-            .map(|value| format!(" hca_handle={value}"))
-            .unwrap_or_default();
-        let objects = limit
-            .hca_objects
-            .map(|value| format!(" hca_object={value}"))
-            .unwrap_or_default();
+        let handles = limit.hca_handles.map(|value| format!(" hca_handle={value}")).unwrap_or_default();
+        let objects = limit.hca_objects.map(|value| format!(" hca_object={value}")).unwrap_or_default();
         Write::new("rdma", "rdma.max", format!("{device}{handles}{objects}"))
     })
 }
@@ -183,10 +145,7 @@ mod tests {
             policy => format!(" {policy:?}"),
         };
         let writes = writes(&serde_json::from_str(json).unwrap());
-        writes
-            .iter()
-            .map(|w| format!("{}/{}={}{}", w.controller, w.file, w.value, mark(&w.policy)))
-            .collect()
+        writes.iter().map(|w| format!("{}/{}={}{}", w.controller, w.file, w.value, mark(&w.policy))).collect()
     }
 
     #[test]
@@ -206,10 +165,7 @@ mod tests {
         );
         assert_eq!(
             lines(r#"{"memory":{"limit":-1}}"#),
-            [
-                "memory/memory.limit_in_bytes=-1 Defer",
-                "memory/memory.memsw.limit_in_bytes=-1 IfPresent"
-            ]
+            ["memory/memory.limit_in_bytes=-1 Defer", "memory/memory.memsw.limit_in_bytes=-1 IfPresent"]
         );
         assert!(
             lines(r#"{"memory":{"limit":0,"swap":0,"reservation":0,"disableOOMKiller":false}}"#).is_empty()

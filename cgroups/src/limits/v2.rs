@@ -4,9 +4,6 @@ use crate::error::Refusal;
 use crate::limits::{Policy, Write, convert, v1};
 use crate::resources::{BlockIo, Cpu, Memory, Resources, ThrottleDevice};
 
-/// `cpu.max` needs a period; this is the kernel's default, in microseconds.
-const DEFAULT_PERIOD: u64 = 100_000;
-
 /// `unified` comes last: it may say otherwise.
 pub(super) fn writes(resources: &Resources) -> Result<Vec<Write>, Refusal> {
     let mut writes = Vec::new();
@@ -40,47 +37,27 @@ pub(super) fn warnings(resources: &Resources) -> Vec<String> {
     let network = resources.network.clone().unwrap_or_default();
     let leaf_weights = resources.block_io.iter().any(|block_io| {
         block_io.leaf_weight.is_some()
-            || block_io
-                .weight_device
-                .iter()
-                .any(|device| device.leaf_weight.is_some())
+            || block_io.weight_device.iter().any(|device| device.leaf_weight.is_some())
     });
     let unused = [
         ("memory.swappiness", memory.swappiness.is_some()),
         ("memory.disableOOMKiller", memory.disable_oom_killer == Some(true)),
         ("memory.useHierarchy", memory.use_hierarchy == Some(false)),
-        (
-            "cpu.realtimeRuntime",
-            cpu.realtime_runtime.is_some_and(|value| value != 0),
-        ),
-        (
-            "cpu.realtimePeriod",
-            cpu.realtime_period.is_some_and(|value| value != 0),
-        ),
+        ("cpu.realtimeRuntime", cpu.realtime_runtime.is_some_and(|value| value != 0)),
+        ("cpu.realtimePeriod", cpu.realtime_period.is_some_and(|value| value != 0)),
         ("blockIO.leafWeight", leaf_weights),
-        (
-            "network.classID",
-            network.class_id.is_some_and(|value| value != 0),
-        ),
+        ("network.classID", network.class_id.is_some_and(|value| value != 0)),
         ("network.priorities", !network.priorities.is_empty()),
     ];
     let text = |field: &str| format!("linux.resources.{field} has no effect on cgroup v2");
-    unused
-        .iter()
-        .filter(|(_, given)| *given)
-        .map(|(field, _)| text(field))
-        .collect()
+    unused.iter().filter(|(_, given)| *given).map(|(field, _)| text(field)).collect()
 }
 
 /// Without swap accounting there is no file: then neither "all of it" nor "none" needs one.
 fn memory_limits(writes: &mut Vec<Write>, memory: &Memory) -> Result<(), Refusal> {
     let limit = memory.limit.unwrap_or(0);
     if let Some(swap) = convert::swap_max(limit, memory.swap.unwrap_or(0))? {
-        let policy = if swap == "max" || swap == "0" {
-            Policy::IfPresent
-        } else {
-            Policy::Must
-        };
+        let policy = if swap == "max" || swap == "0" { Policy::IfPresent } else { Policy::Must };
         writes.push(Write::new("memory", "memory.swap.max", swap).or(policy));
     }
     writes.extend(convert::size(limit).map(|value| Write::new("memory", "memory.max", value)));
@@ -110,11 +87,7 @@ fn block_io_limits(writes: &mut Vec<Write>, block_io: &BlockIo) {
 
 fn throttle(writes: &mut Vec<Write>, key: &str, devices: &[ThrottleDevice]) {
     let line = |device: &ThrottleDevice| format!("{}:{} {key}={}", device.major, device.minor, device.rate);
-    writes.extend(
-        devices
-            .iter()
-            .map(|device| Write::new("io", "io.max", line(device))),
-    );
+    writes.extend(devices.iter().map(|device| Write::new("io", "io.max", line(device))));
 }
 
 /// A burst is checked against the quota, which may be about to change.
@@ -122,18 +95,11 @@ fn cpu_limits(writes: &mut Vec<Write>, cpu: &Cpu) {
     writes.extend(cpu.idle.map(|idle| Write::new("cpu", "cpu.idle", idle)));
     let shares = cpu.shares.filter(|shares| *shares != 0);
     writes.extend(shares.map(|shares| Write::new("cpu", "cpu.weight", convert::weight_of_shares(shares))));
-    writes.extend(
-        cpu.burst
-            .map(|burst| Write::new("cpu", "cpu.max.burst", burst).or(Policy::Defer)),
-    );
+    writes.extend(cpu.burst.map(|burst| Write::new("cpu", "cpu.max.burst", burst).or(Policy::Defer)));
     let (quota, period) = (cpu.quota.unwrap_or(0), cpu.period.unwrap_or(0));
     if quota != 0 || period != 0 {
-        let quota = if quota > 0 {
-            quota.to_string()
-        } else {
-            "max".to_owned()
-        };
-        let period = if period == 0 { DEFAULT_PERIOD } else { period };
+        let quota = if quota > 0 { quota.to_string() } else { "max".to_owned() };
+        let period = if period == 0 { convert::DEFAULT_PERIOD } else { period };
         writes.push(Write::new("cpu", "cpu.max", format!("{quota} {period}")));
     }
     for (file, list) in [("cpuset.cpus", &cpu.cpus), ("cpuset.mems", &cpu.mems)] {
@@ -184,11 +150,7 @@ mod tests {
     fn memory() {
         assert_eq!(
             lines(r#"{"memory":{"limit":100,"swap":300,"reservation":50}}"#),
-            [
-                "memory/memory.swap.max=200",
-                "memory/memory.max=100",
-                "memory/memory.low=50"
-            ]
+            ["memory/memory.swap.max=200", "memory/memory.max=100", "memory/memory.low=50"]
         );
         assert_eq!(
             lines(r#"{"memory":{"limit":100,"swap":100}}"#),
@@ -196,20 +158,14 @@ mod tests {
         );
         assert_eq!(
             lines(r#"{"memory":{"limit":-1,"reservation":-1}}"#),
-            [
-                "memory/memory.swap.max=max IfPresent",
-                "memory/memory.max=max",
-                "memory/memory.low=max"
-            ]
+            ["memory/memory.swap.max=max IfPresent", "memory/memory.max=max", "memory/memory.low=max"]
         );
         assert_eq!(
             compile(r#"{"memory":{"swap":300}}"#).unwrap_err().to_string(),
             "unable to set swap limit without memory limit"
         );
         assert_eq!(
-            compile(r#"{"memory":{"limit":300,"swap":100}}"#)
-                .unwrap_err()
-                .to_string(),
+            compile(r#"{"memory":{"limit":300,"swap":100}}"#).unwrap_err().to_string(),
             "memory+swap limit should be >= memory limit"
         );
     }

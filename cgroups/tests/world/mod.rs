@@ -1,9 +1,5 @@
 //! A cgroup of a name of its own and processes in it, all gone when the test ends, however it ends.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "each test binary uses its part, and a failure is a panic"
-)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses its part, and a failure is a panic")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,28 +27,14 @@ impl World {
 
     /// The cgroup is `sub` below the test's top directory.
     pub(crate) fn below(sub: &str) -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "these tests make cgroups: run them as root"
-        );
+        assert!(rustix::process::geteuid().is_root(), "these tests make cgroups: run them as root");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let top = format!("/knarr-cgroups-{}-{number}", std::process::id());
         let path = format!("{top}/{sub}");
         let hierarchies = Hierarchies::discover().unwrap();
-        let cgroup = Cgroup::locate(
-            &hierarchies,
-            &Request {
-                cgroups_path: &path,
-                ..Request::default()
-            },
-        )
-        .unwrap();
-        Self {
-            hierarchies,
-            cgroup,
-            top,
-            processes: Vec::new(),
-        }
+        let cgroup =
+            Cgroup::locate(&hierarchies, &Request { cgroups_path: &path, ..Request::default() }).unwrap();
+        Self { hierarchies, cgroup, top, processes: Vec::new() }
     }
 
     pub(crate) fn limits(&self, json: &str) -> Limits {
@@ -84,14 +66,7 @@ impl World {
 
     /// Lets the shell started last run.
     pub(crate) fn go(&mut self) {
-        self.processes
-            .last_mut()
-            .unwrap()
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(b"\n")
-            .unwrap();
+        self.processes.last_mut().unwrap().stdin.take().unwrap().write_all(b"\n").unwrap();
     }
 
     /// Status of the shell started last.
@@ -112,17 +87,11 @@ impl World {
     }
 
     pub(crate) fn read(&self, controller: &str, file: &str) -> String {
-        std::fs::read_to_string(self.path(controller).join(file))
-            .unwrap()
-            .trim()
-            .to_owned()
+        std::fs::read_to_string(self.path(controller).join(file)).unwrap().trim().to_owned()
     }
 
     fn tops(&self) -> Vec<PathBuf> {
-        self.hierarchies
-            .iter()
-            .map(|hierarchy| hierarchy.mount_point.join(&self.top[1..]))
-            .collect()
+        self.hierarchies.iter().map(|hierarchy| hierarchy.mount_point.join(&self.top[1..])).collect()
     }
 
     pub(crate) fn assert_gone(&self) {
@@ -168,14 +137,7 @@ pub(crate) fn cgroups_of(pid: Pid) -> String {
 /// Clock ticks in user mode so far.
 pub(crate) fn user_ticks(pid: Pid) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
-    stat.rsplit(") ")
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(11)
-        .unwrap()
-        .parse()
-        .unwrap()
+    stat.rsplit(") ").next().unwrap().split(' ').nth(11).unwrap().parse().unwrap()
 }
 
 /// The last of an error's chain with all before it, as a program prints it.

@@ -86,8 +86,7 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
 }
 
 pub(super) fn parse_fd_count(text: &str) -> Result<u32, String> {
-    text.parse()
-        .map_err(|error: std::num::ParseIntError| error.to_string())
+    text.parse().map_err(|error: std::num::ParseIntError| error.to_string())
 }
 
 const BOTH: &[Flag<CreateArgs>] = &[
@@ -111,11 +110,7 @@ const BOTH: &[Flag<CreateArgs>] = &[
         |a, text| a.pidfd_socket = path(text),
         "unix socket that gets a pidfd of the container's first process",
     ),
-    Flag::text(
-        &["pid-file"],
-        |a, text| a.pid_file = path(text),
-        "file to write the process id to",
-    ),
+    Flag::text(&["pid-file"], |a, text| a.pid_file = path(text), "file to write the process id to"),
     Flag::switch(
         &["no-pivot"],
         |a, on| a.no_pivot = on,
@@ -139,16 +134,8 @@ const CREATE_ALONE: &[Flag<CreateArgs>] = &[
 ];
 
 const RUN_ALONE: &[Flag<CreateArgs>] = &[
-    Flag::switch(
-        &["detach", "d"],
-        |a, on| a.detach = on,
-        "do not wait for the program",
-    ),
-    Flag::switch(
-        &["keep"],
-        |a, on| a.keep = on,
-        "leave the container when the program has ended",
-    ),
+    Flag::switch(&["detach", "d"], |a, on| a.detach = on, "do not wait for the program"),
+    Flag::switch(&["keep"], |a, on| a.keep = on, "leave the container when the program has ended"),
     Flag::switch(
         &["no-subreaper"],
         |a, on| a.no_subreaper = on,

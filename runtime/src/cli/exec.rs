@@ -94,62 +94,26 @@ const FLAGS: &[Flag<ExecArgs>] = &[
         |a, text| a.pidfd_socket = path(text),
         "unix socket that gets a pidfd of the program",
     ),
-    Flag::text(
-        &["cwd"],
-        |a, text| a.cwd = text.into(),
-        "working directory, in the container",
-    ),
-    Flag::text(
-        &["env", "e"],
-        |a, text| a.env.push(text.into()),
-        "set NAME=value; may be repeated",
-    ),
+    Flag::text(&["cwd"], |a, text| a.cwd = text.into(), "working directory, in the container"),
+    Flag::text(&["env", "e"], |a, text| a.env.push(text.into()), "set NAME=value; may be repeated"),
     Flag::switch(&["tty", "t"], |a, on| a.tty = on, "give the program a terminal"),
-    Flag::text(
-        &["user", "u"],
-        |a, text| a.user = text.into(),
-        "ids to run as: uid[:gid]",
-    ),
+    Flag::text(&["user", "u"], |a, text| a.user = text.into(), "ids to run as: uid[:gid]"),
     Flag::parsed(
         &["additional-gids", "g"],
         |a, text| parse_gid(text).map(|gid| a.additional_gids.push(gid)),
         "one more group id; may be repeated",
     ),
-    Flag::text(
-        &["process", "p"],
-        |a, text| a.process = path(text),
-        "file with a JSON process object",
-    ),
-    Flag::switch(
-        &["detach", "d"],
-        |a, on| a.detach = on,
-        "do not wait for the program",
-    ),
-    Flag::text(
-        &["pid-file"],
-        |a, text| a.pid_file = path(text),
-        "file to write the process id to",
-    ),
-    Flag::text(
-        &["process-label"],
-        |a, text| a.process_label = text.into(),
-        "SELinux label of the program",
-    ),
-    Flag::text(
-        &["apparmor"],
-        |a, text| a.apparmor = text.into(),
-        "AppArmor profile of the program",
-    ),
+    Flag::text(&["process", "p"], |a, text| a.process = path(text), "file with a JSON process object"),
+    Flag::switch(&["detach", "d"], |a, on| a.detach = on, "do not wait for the program"),
+    Flag::text(&["pid-file"], |a, text| a.pid_file = path(text), "file to write the process id to"),
+    Flag::text(&["process-label"], |a, text| a.process_label = text.into(), "SELinux label of the program"),
+    Flag::text(&["apparmor"], |a, text| a.apparmor = text.into(), "AppArmor profile of the program"),
     Flag::switch(
         &["no-new-privs"],
         |a, on| a.no_new_privs = Some(on),
         "forbid the program to gain privileges by executing another",
     ),
-    Flag::text(
-        &["cap", "c"],
-        |a, text| a.caps.push(text.into()),
-        "add a capability; may be repeated",
-    ),
+    Flag::text(&["cap", "c"], |a, text| a.caps.push(text.into()), "add a capability; may be repeated"),
     Flag::parsed(
         &["preserve-fds"],
         |a, text| parse_fd_count(text).map(|n| a.preserve_fds = n),
@@ -171,8 +135,7 @@ fn parse_gid(text: &str) -> Result<u32, String> {
     if text.starts_with('-') {
         return Err(format!("additional-gids must be a positive number {text}"));
     }
-    text.parse()
-        .map_err(|error: std::num::ParseIntError| error.to_string())
+    text.parse().map_err(|error: std::num::ParseIntError| error.to_string())
 }
 
 #[cfg(test)]
@@ -181,39 +144,20 @@ mod tests {
 
     fn with_cgroups(cgroups: &[&str]) -> Result<BTreeMap<String, String>> {
         let cgroups = cgroups.iter().map(|&cgroup| cgroup.into()).collect();
-        ExecArgs {
-            cgroups,
-            ..ExecArgs::default()
-        }
-        .sub_cgroups()
+        ExecArgs { cgroups, ..ExecArgs::default() }.sub_cgroups()
     }
 
     #[test]
     fn sub_cgroups_are_one_path_or_one_per_controller() {
         assert_eq!(with_cgroups(&[]).unwrap(), BTreeMap::new());
-        assert_eq!(
-            with_cgroups(&["a/b"]).unwrap(),
-            BTreeMap::from([(String::new(), "a/b".into())])
-        );
+        assert_eq!(with_cgroups(&["a/b"]).unwrap(), BTreeMap::from([(String::new(), "a/b".into())]));
         let paths = with_cgroups(&["cpu,cpuacct:x", "memory:y:z"]).unwrap();
         assert_eq!(paths.len(), 3);
-        assert_eq!(
-            (paths["cpuacct"].as_str(), paths["memory"].as_str()),
-            ("x", "y:z")
-        );
+        assert_eq!((paths["cpuacct"].as_str(), paths["memory"].as_str()), ("x", "y:z"));
         for (cgroups, text) in [
-            (
-                vec!["a", "b"],
-                "invalid --cgroup argument: a (missing <controller>: prefix)",
-            ),
-            (
-                vec!["cpu,:a"],
-                "invalid --cgroup argument: cpu,:a (empty <controller> prefix)",
-            ),
-            (
-                vec!["cpu:a", "cpu:b"],
-                "invalid --cgroup argument(s): controller cpu specified multiple times",
-            ),
+            (vec!["a", "b"], "invalid --cgroup argument: a (missing <controller>: prefix)"),
+            (vec!["cpu,:a"], "invalid --cgroup argument: cpu,:a (empty <controller> prefix)"),
+            (vec!["cpu:a", "cpu:b"], "invalid --cgroup argument(s): controller cpu specified multiple times"),
         ] {
             assert_eq!(with_cgroups(&cgroups).unwrap_err().line(), text);
         }

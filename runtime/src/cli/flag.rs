@@ -23,19 +23,11 @@ type Names = &'static [&'static str];
 
 impl<A> Flag<A> {
     pub(super) const fn switch(names: Names, set: fn(&mut A, bool), help: &'static str) -> Self {
-        Self {
-            names,
-            takes: Takes::Switch(set),
-            help,
-        }
+        Self { names, takes: Takes::Switch(set), help }
     }
 
     pub(super) const fn text(names: Names, set: fn(&mut A, &str), help: &'static str) -> Self {
-        Self {
-            names,
-            takes: Takes::Text(set),
-            help,
-        }
+        Self { names, takes: Takes::Text(set), help }
     }
 
     pub(super) const fn parsed(
@@ -43,20 +35,12 @@ impl<A> Flag<A> {
         set: fn(&mut A, &str) -> Result<(), String>,
         help: &'static str,
     ) -> Self {
-        Self {
-            names,
-            takes: Takes::Parsed(set),
-            help,
-        }
+        Self { names, takes: Takes::Parsed(set), help }
     }
 
     /// `--bundle value, -b value`, as help shows it.
     pub(super) fn usage(&self) -> String {
-        let value = if matches!(self.takes, Takes::Switch(_)) {
-            ""
-        } else {
-            " value"
-        };
+        let value = if matches!(self.takes, Takes::Switch(_)) { "" } else { " value" };
         let form = |name: &&str| format!("{}{name}{value}", if name.len() == 1 { "-" } else { "--" });
         self.names.iter().map(form).collect::<Vec<_>>().join(", ")
     }

@@ -25,8 +25,7 @@ impl Globals {
     /// real root. Inside a user namespace runc asks systemd who owns it when systemd manages the cgroups; we take
     /// every root of such a namespace for a guest.
     pub(crate) fn rootless(&self) -> bool {
-        self.rootless
-            .unwrap_or_else(|| !rustix::process::geteuid().is_root() || in_user_namespace())
+        self.rootless.unwrap_or_else(|| !rustix::process::geteuid().is_root() || in_user_namespace())
     }
 }
 
@@ -67,11 +66,7 @@ impl GlobalFlags {
 
 /// Understood before and after the command.
 pub(super) const FLAGS: &[Flag<GlobalFlags>] = &[
-    Flag::switch(
-        &["debug"],
-        |g, on| g.debug = on,
-        "log what is being done, step by step",
-    ),
+    Flag::switch(&["debug"], |g, on| g.debug = on, "log what is being done, step by step"),
     Flag::text(
         &["log"],
         |g, text| g.log = Target::parse(text),
@@ -110,11 +105,8 @@ pub(super) const FLAGS: &[Flag<GlobalFlags>] = &[
 ];
 
 /// Understood before the command alone.
-pub(super) const FIRST_FLAGS: &[Flag<GlobalFlags>] = &[Flag::switch(
-    &["version", "v", "V"],
-    |g, on| g.version = on,
-    "print the version",
-)];
+pub(super) const FIRST_FLAGS: &[Flag<GlobalFlags>] =
+    &[Flag::switch(&["version", "v", "V"], |g, on| g.version = on, "print the version")];
 
 fn parse_level(text: &str) -> Result<Level, String> {
     match text {
@@ -139,7 +131,5 @@ fn parse_bool_or_auto(text: &str) -> Result<Option<bool>, String> {
     if text.is_empty() || text.eq_ignore_ascii_case("auto") {
         return Ok(None);
     }
-    super::flag::parse_bool(text)
-        .map(Some)
-        .map_err(|_| "must be true, false or auto".into())
+    super::flag::parse_bool(text).map(Some).map_err(|_| "must be true, false or auto".into())
 }

@@ -22,10 +22,7 @@ pub(super) fn of_program(program: &Program, manuals: &[&Manual]) -> String {
          VERSION:\n   {}\n\nCOMMANDS:\n",
         env!("CARGO_PKG_VERSION")
     );
-    let commands: Vec<_> = manuals
-        .iter()
-        .map(|manual| (manual.name.to_owned(), manual.summary))
-        .collect();
+    let commands: Vec<_> = manuals.iter().map(|manual| (manual.name.to_owned(), manual.summary)).collect();
     push_columns(&mut text, &commands);
     text.push_str("\nGLOBAL OPTIONS:\n");
     push_columns(&mut text, &with_help(options(&[FLAGS, FIRST_FLAGS])));
@@ -35,22 +32,15 @@ pub(super) fn of_program(program: &Program, manuals: &[&Manual]) -> String {
 pub(super) fn of_verb<A>(program: &Program, verb: &Verb<A>) -> String {
     let name = program.name();
     let manual = &verb.manual;
-    let arguments = if manual.arguments.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", manual.arguments)
-    };
+    let arguments =
+        if manual.arguments.is_empty() { String::new() } else { format!(" {}", manual.arguments) };
     let mut text = format!(
         "NAME:\n   {name} {command} - {}\n\nUSAGE:\n   {name} {command} [options]{arguments}\n",
         manual.summary,
         command = manual.name
     );
     if !manual.about.is_empty() {
-        let _ = write!(
-            text,
-            "\nDESCRIPTION:\n   {}\n",
-            manual.about.replace('\n', "\n   ")
-        );
+        let _ = write!(text, "\nDESCRIPTION:\n   {}\n", manual.about.replace('\n', "\n   "));
     }
     text.push_str("\nOPTIONS:\n");
     push_columns(&mut text, &with_help(options(verb.flags)));
@@ -60,11 +50,7 @@ pub(super) fn of_verb<A>(program: &Program, verb: &Verb<A>) -> String {
 }
 
 fn options<A>(tables: &[&[Flag<A>]]) -> Vec<Row> {
-    let shown = tables
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|flag| !flag.help.is_empty());
+    let shown = tables.iter().copied().flatten().filter(|flag| !flag.help.is_empty());
     shown.map(|flag| (flag.usage(), flag.help)).collect()
 }
 

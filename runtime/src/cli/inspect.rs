@@ -99,11 +99,7 @@ pub(super) const SPEC: Verb<SpecArgs> = Verb {
             |a, text| a.bundle = path(text),
             "directory of the bundle (default: the current one)",
         ),
-        Flag::text(
-            &["file", "f"],
-            |a, text| a.file = path(text),
-            "write this file instead of config.json",
-        ),
+        Flag::text(&["file", "f"], |a, text| a.file = path(text), "write this file instead of config.json"),
         Flag::switch(
             &["rootless"],
             |a, on| a.rootless = on,

@@ -98,11 +98,7 @@ pub(super) const DELETE: Verb<DeleteArgs> = Verb {
         about: "",
     },
     flags: &[&[
-        Flag::switch(
-            &["force", "f"],
-            |a, on| a.force = on,
-            "kill the container first if it still runs",
-        ),
+        Flag::switch(&["force", "f"], |a, on| a.force = on, "kill the container first if it still runs"),
         Flag::switch(
             &["regex", "r"],
             |a, on| a.regex = on,

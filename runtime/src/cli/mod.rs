@@ -94,14 +94,8 @@ const MISSING: &[&str] = &["checkpoint", "events", "restore", "update"];
 
 /// Reads the command line; `args` begins with the name we were started under.
 pub(crate) fn parse(args: &[String]) -> Result<Invocation, Reply> {
-    let (argv0, args) = args
-        .split_first()
-        .map_or(("knarr", args), |(argv0, rest)| (argv0.as_str(), rest));
-    let mut line = Line {
-        program: Program::new(argv0),
-        flags: GlobalFlags::default(),
-        help: false,
-    };
+    let (argv0, args) = args.split_first().map_or(("knarr", args), |(argv0, rest)| (argv0.as_str(), rest));
+    let mut line = Line { program: Program::new(argv0), flags: GlobalFlags::default(), help: false };
     match line.command(args) {
         Ok(command) => {
             let Line { program, flags, .. } = line;
@@ -157,16 +151,10 @@ impl Line {
             "state" => self.verb(&lifecycle::STATE, rest).map(Command::State),
             "help" | "h" => self.help_on(rest),
             _ if MISSING.contains(&name) => {
-                let text = format!(
-                    "{}: \"{name}\" is not implemented in this version",
-                    self.program.name()
-                );
+                let text = format!("{}: \"{name}\" is not implemented in this version", self.program.name());
                 Err(plain_misuse(Error::Usage(text), 1))
             }
-            _ => Err(plain_misuse(
-                Error::Usage(format!("No help topic for '{name}'")),
-                3,
-            )),
+            _ => Err(plain_misuse(Error::Usage(format!("No help topic for '{name}'")), 3)),
         }
     }
 
@@ -183,14 +171,10 @@ impl Line {
 
     fn verb<A: Default>(&mut self, verb: &Verb<A>, rest: &[String]) -> Result<A, Reply> {
         let mut args = A::default();
-        let scanned = scan(
-            rest,
-            verb.stop,
-            &mut |given| match scan::accept(verb.flags, &mut args, given) {
-                Accepted::Unknown => self.accept(given),
-                accepted => accepted,
-            },
-        );
+        let scanned = scan(rest, verb.stop, &mut |given| match scan::accept(verb.flags, &mut args, given) {
+            Accepted::Unknown => self.accept(given),
+            accepted => accepted,
+        });
         if self.help {
             return Err(Reply::Text(help::of_verb(&self.program, verb)));
         }
@@ -201,10 +185,7 @@ impl Line {
             return Err(self.misuse(&why, usage));
         }
         if positional.first().is_some_and(|id| id.is_empty()) {
-            return Err(plain_misuse(
-                Error::Usage("container id cannot be empty".into()),
-                1,
-            ));
+            return Err(plain_misuse(Error::Usage("container id cannot be empty".into()), 1));
         }
         (verb.take)(&mut args, &positional);
         Ok(args)
@@ -254,12 +235,7 @@ impl Line {
 }
 
 fn plain_misuse(error: Error, code: u8) -> Reply {
-    Reply::Misuse(Misuse {
-        error,
-        usage: String::new(),
-        code,
-        globals: None,
-    })
+    Reply::Misuse(Misuse { error, usage: String::new(), code, globals: None })
 }
 
 #[cfg(test)]

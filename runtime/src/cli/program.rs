@@ -32,10 +32,7 @@ impl Program {
     };
 
     pub(crate) fn new(argv0: &str) -> Self {
-        let mut program = Self {
-            argv0: argv0.to_owned(),
-            manners: Manners::Knarr,
-        };
+        let mut program = Self { argv0: argv0.to_owned(), manners: Manners::Knarr };
         program.manners = match program.name() {
             "runc" => Manners::Runc,
             "crun" => Manners::Crun,
@@ -46,10 +43,7 @@ impl Program {
 
     /// The last component of the path we were called by.
     pub(crate) fn name(&self) -> &str {
-        Path::new(&self.argv0)
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or("knarr")
+        Path::new(&self.argv0).file_name().and_then(|name| name.to_str()).unwrap_or("knarr")
     }
 
     /// What we answer as, and the directory below `/run` or `$XDG_RUNTIME_DIR` that holds the state by default.
@@ -63,11 +57,7 @@ impl Program {
 
     /// crun keeps warnings to itself unless asked.
     pub(super) fn default_level(&self) -> Level {
-        if self.manners == Manners::Crun {
-            Level::Error
-        } else {
-            Level::Info
-        }
+        if self.manners == Manners::Crun { Level::Error } else { Level::Info }
     }
 
     pub(crate) fn version(&self) -> &'static str {
@@ -142,10 +132,7 @@ mod tests {
         assert!(lines[0].starts_with("crun version 1."), "{text}");
         assert_eq!(lines[2], "rundir: /run/crun");
         assert_eq!(lines[3], "spec: 1.0.0");
-        assert!(
-            lines[4].split(' ').all(|feature| feature.starts_with('+')),
-            "{text}"
-        );
+        assert!(lines[4].split(' ').all(|feature| feature.starts_with('+')), "{text}");
         assert_eq!(lines.len(), 5);
     }
 }

@@ -35,27 +35,18 @@ impl RootDir {
             clean(&env::current_dir().named(|| "getcwd".into())?.join(text))
         };
         if path == Path::new("/") {
-            return Err(Error::Usage(
-                "Option --root argument should not be set to /".into(),
-            ));
+            return Err(Error::Usage("Option --root argument should not be set to /".into()));
         }
-        Ok(Self {
-            path,
-            origin: Origin::Given,
-        })
+        Ok(Self { path, origin: Origin::Given })
     }
 
     pub(super) fn default_for(program: &Program) -> Self {
         let dir = program.role();
         match env::var_os("XDG_RUNTIME_DIR") {
-            Some(xdg) if !xdg.is_empty() && honours_xdg(program) => Self {
-                path: Path::new(&xdg).join(dir),
-                origin: Origin::Xdg,
-            },
-            _ => Self {
-                path: Path::new("/run").join(dir),
-                origin: Origin::Default,
-            },
+            Some(xdg) if !xdg.is_empty() && honours_xdg(program) => {
+                Self { path: Path::new(&xdg).join(dir), origin: Origin::Xdg }
+            }
+            _ => Self { path: Path::new("/run").join(dir), origin: Origin::Default },
         }
     }
 
@@ -126,12 +117,7 @@ mod tests {
 
     #[test]
     fn the_root_of_all_is_refused() {
-        for text in [
-            "/",
-            "//",
-            "/a/..",
-            "../../../../../../../../../../../../../../../..",
-        ] {
+        for text in ["/", "//", "/a/..", "../../../../../../../../../../../../../../../.."] {
             let error = RootDir::given(text).unwrap_err().line();
             assert_eq!(error, "Option --root argument should not be set to /", "{text:?}");
         }
@@ -140,13 +126,9 @@ mod tests {
     #[test]
     fn only_the_whole_range_onto_itself_is_the_initial_namespace() {
         assert!(is_identity("         0          0 4294967295\n"));
-        for map in [
-            "",
-            "0 100000 65536\n",
-            "0 0 65536\n",
-            "0 0 1\n1 1 4294967294\n",
-            "0 0 4294967295\n5 5 1\n",
-        ] {
+        for map in
+            ["", "0 100000 65536\n", "0 0 65536\n", "0 0 1\n1 1 4294967294\n", "0 0 4294967295\n5 5 1\n"]
+        {
             assert!(!is_identity(map), "{map:?}");
         }
     }

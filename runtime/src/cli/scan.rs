@@ -47,12 +47,7 @@ pub(super) struct Given<'a> {
 
 /// Sets one flag of `tables` in `target`.
 pub(super) fn accept<A>(tables: &[&[Flag<A>]], target: &mut A, given: Given<'_>) -> Accepted {
-    let Some(flag) = tables
-        .iter()
-        .copied()
-        .flatten()
-        .find(|flag| flag.names.contains(&given.name))
-    else {
+    let Some(flag) = tables.iter().copied().flatten().find(|flag| flag.names.contains(&given.name)) else {
         return Accepted::Unknown;
     };
     let (value, accepted) = match (&flag.takes, given.value, given.next) {
@@ -71,10 +66,7 @@ pub(super) fn accept<A>(tables: &[&[Flag<A>]], target: &mut A, given: Given<'_>)
     };
     match set {
         Ok(()) => accepted,
-        Err(why) => Accepted::Refused(format!(
-            "invalid value \"{value}\" for flag -{}: {why}",
-            given.name
-        )),
+        Err(why) => Accepted::Refused(format!("invalid value \"{value}\" for flag -{}: {why}", given.name)),
     }
 }
 
@@ -99,12 +91,7 @@ pub(super) fn scan<'a>(
             Word::Positional => positional.push(word),
             Word::Flag { name, value } => {
                 let next = rest.clone().next();
-                match accept(Given {
-                    name,
-                    written: word,
-                    value,
-                    next,
-                }) {
+                match accept(Given { name, written: word, value, next }) {
                     Accepted::Yes => {}
                     Accepted::YesWithNext => drop(rest.next()),
                     Accepted::Unknown => return Err(format!("flag provided but not defined: -{name}")),
@@ -129,10 +116,7 @@ fn classify(word: &str, stop: Stop, seen: usize) -> Word<'_> {
     if word == "--" {
         return Word::EndOfFlags;
     }
-    let name = word
-        .strip_prefix("--")
-        .or_else(|| word.strip_prefix('-'))
-        .unwrap_or_default();
+    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).unwrap_or_default();
     // `-` and `-9` are no flags. After the id of `exec`, nothing is.
     if !name.starts_with(char::is_alphabetic) && !word.starts_with("--")
         || stop == Stop::AfterFirst && seen == 1
@@ -140,10 +124,7 @@ fn classify(word: &str, stop: Stop, seen: usize) -> Word<'_> {
         return Word::Positional;
     }
     match name.split_once('=') {
-        Some((name, value)) => Word::Flag {
-            name,
-            value: Some(value),
-        },
+        Some((name, value)) => Word::Flag { name, value: Some(value) },
         None => Word::Flag { name, value: None },
     }
 }

@@ -8,10 +8,8 @@ use super::*;
 use crate::log::{Format, Level, Target};
 
 fn parse_as(argv0: &str, line: &str) -> Result<Invocation, Reply> {
-    let words = line
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .map(|word| if word == "''" { "" } else { word });
+    let words =
+        line.split(' ').filter(|word| !word.is_empty()).map(|word| if word == "''" { "" } else { word });
     let args: Vec<String> = std::iter::once(argv0).chain(words).map(str::to_owned).collect();
     parse(&args)
 }
@@ -24,9 +22,7 @@ fn command(line: &str) -> Command {
 }
 
 fn globals(line: &str) -> Globals {
-    parse_as("knarr", line)
-        .unwrap_or_else(|reply| panic!("{line:?}: {reply:?}"))
-        .globals
+    parse_as("knarr", line).unwrap_or_else(|reply| panic!("{line:?}: {reply:?}")).globals
 }
 
 fn misuse(line: &str) -> Misuse {
@@ -73,11 +69,7 @@ fn a_value_comes_after_a_space_or_an_equals_sign_with_one_dash_or_two() {
         "create --bundle /b -- id",
     ] {
         let args = create(line);
-        assert_eq!(
-            (args.id.as_str(), args.bundle.as_path()),
-            ("id", Path::new("/b")),
-            "{line:?}"
-        );
+        assert_eq!((args.id.as_str(), args.bundle.as_path()), ("id", Path::new("/b")), "{line:?}");
     }
 }
 
@@ -86,10 +78,7 @@ fn a_value_may_be_empty_hold_equals_signs_or_look_like_a_flag() {
     assert_eq!(create("create --bundle= id").bundle, Path::new("."));
     assert_eq!(create("create --bundle '' id").bundle, Path::new("."));
     assert_eq!(create("create --bundle=a=b id").bundle, Path::new("a=b"));
-    assert_eq!(
-        create("create --bundle --pid-file id").bundle,
-        Path::new("--pid-file")
-    );
+    assert_eq!(create("create --bundle --pid-file id").bundle, Path::new("--pid-file"));
     assert_eq!(create("create --pid-file= id").pid_file, None);
 }
 
@@ -117,10 +106,7 @@ fn a_switch_takes_go_s_words_after_an_equals_sign_only() {
 
 #[test]
 fn short_flags_do_not_cluster() {
-    assert_eq!(
-        misuse("exec -td id sh").error.line(),
-        "flag provided but not defined: -td"
-    );
+    assert_eq!(misuse("exec -td id sh").error.line(), "flag provided but not defined: -td");
     let args = exec("exec -t -d id sh");
     assert!(args.tty && args.detach);
 }
@@ -144,19 +130,10 @@ fn every_flag_of_create_and_run_arrives() {
         no_subreaper: true,
     };
     assert_eq!(command(line), Command::Run(expected));
-    assert_eq!(
-        create("create box"),
-        CreateArgs {
-            id: "box".into(),
-            ..CreateArgs::default()
-        }
-    );
+    assert_eq!(create("create box"), CreateArgs { id: "box".into(), ..CreateArgs::default() });
     // What containerd's NoPivot and crun's callers may send.
     assert!(create("create --detach --no-subreaper box").detach);
-    assert_eq!(
-        misuse("create --keep box").error.line(),
-        "flag provided but not defined: -keep"
-    );
+    assert_eq!(misuse("create --keep box").error.line(), "flag provided but not defined: -keep");
 }
 
 #[test]
@@ -185,14 +162,7 @@ fn every_other_flag_of_exec_arrives() {
     assert_eq!(args.pidfd_socket.as_deref(), Some(Path::new("/p")));
     assert_eq!(args.process.as_deref(), Some(Path::new("/j")));
     assert_eq!(args.pid_file.as_deref(), Some(Path::new("/f")));
-    assert_eq!(
-        (
-            args.cwd.as_str(),
-            args.process_label.as_str(),
-            args.apparmor.as_str()
-        ),
-        ("/w", "l", "a")
-    );
+    assert_eq!((args.cwd.as_str(), args.process_label.as_str(), args.apparmor.as_str()), ("/w", "l", "a"));
     assert_eq!((args.no_new_privs, args.preserve_fds), (Some(false), 2));
     assert_eq!(args.sub_cgroups().unwrap().len(), 2);
     assert!(args.detach && args.ignore_paused && args.args.is_empty());
@@ -202,28 +172,13 @@ fn every_other_flag_of_exec_arrives() {
 fn the_other_commands_take_their_arguments() {
     let id = || ContainerArgs { id: "x".into() };
     let kill = |signal: &str, all, regex| {
-        Command::Kill(KillArgs {
-            id: "x".into(),
-            signal: signal.into(),
-            all,
-            regex,
-        })
+        Command::Kill(KillArgs { id: "x".into(), signal: signal.into(), all, regex })
     };
-    let delete = |force, regex| {
-        Command::Delete(DeleteArgs {
-            id: "x".into(),
-            force,
-            regex,
-        })
-    };
+    let delete = |force, regex| Command::Delete(DeleteArgs { id: "x".into(), force, regex });
     let list = |format, quiet| Command::List(ListArgs { format, quiet });
     let ps = |format, options: &[&str]| {
         let options = options.iter().map(|&option| option.into()).collect();
-        Command::Ps(PsArgs {
-            id: "x".into(),
-            options,
-            format,
-        })
+        Command::Ps(PsArgs { id: "x".into(), options, format })
     };
     for (line, expected) in [
         ("start x", Command::Start(id())),
@@ -249,44 +204,26 @@ fn the_other_commands_take_their_arguments() {
         assert_eq!(command(line), expected, "{line:?}");
     }
     let spec = |bundle: Option<&str>, file: Option<&str>, rootless| {
-        Command::Spec(SpecArgs {
-            bundle: bundle.map(Into::into),
-            file: file.map(Into::into),
-            rootless,
-        })
+        Command::Spec(SpecArgs { bundle: bundle.map(Into::into), file: file.map(Into::into), rootless })
     };
     assert_eq!(command("spec"), spec(None, None, false));
-    assert_eq!(
-        command("spec -b /b -f c.json --rootless"),
-        spec(Some("/b"), Some("c.json"), true)
-    );
+    assert_eq!(command("spec -b /b -f c.json --rootless"), spec(Some("/b"), Some("c.json"), true));
 }
 
 #[test]
 fn global_flags_stand_before_or_after_the_command() {
     let flags = "--debug --log /l --log-format json --root /r --systemd-cgroup --rootless true";
-    for line in [
-        format!("{flags} state x"),
-        format!("state {flags} x"),
-        format!("state x {flags}"),
-    ] {
+    for line in [format!("{flags} state x"), format!("state {flags} x"), format!("state x {flags}")] {
         let globals = globals(&line);
         assert_eq!(globals.log, Target::File("/l".into()), "{line:?}");
-        assert_eq!(
-            (globals.log_format, globals.log_level),
-            (Format::Json, Level::Debug),
-            "{line:?}"
-        );
+        assert_eq!((globals.log_format, globals.log_level), (Format::Json, Level::Debug), "{line:?}");
         assert_eq!(globals.root.path, Path::new("/r"), "{line:?}");
         assert_eq!(globals.root.origin, Origin::Given, "{line:?}");
         assert_eq!(globals.cgroup_driver, Driver::Systemd, "{line:?}");
         assert!(globals.rootless(), "{line:?}");
     }
     // A command's own flag goes before a global one of the same name.
-    assert!(matches!(
-        command("spec --rootless"),
-        Command::Spec(SpecArgs { rootless: true, .. })
-    ));
+    assert!(matches!(command("spec --rootless"), Command::Spec(SpecArgs { rootless: true, .. })));
 }
 
 #[test]
@@ -308,29 +245,17 @@ fn crun_s_global_flags_are_understood() {
     ] {
         assert_eq!(globals(line).cgroup_driver, manager);
     }
-    assert_eq!(
-        globals("--log=journald:box --log-level=warning state x").log,
-        Target::Journal("box".into())
-    );
+    assert_eq!(globals("--log=journald:box --log-level=warning state x").log, Target::Journal("box".into()));
     assert_eq!(globals("--log-level=warning state x").log_level, Level::Warning);
-    assert_eq!(
-        globals("--debug --log-level=error state x").log_level,
-        Level::Debug
-    );
-    assert_eq!(
-        parse_as("crun", "state x").unwrap().globals.log_level,
-        Level::Error
-    );
+    assert_eq!(globals("--debug --log-level=error state x").log_level, Level::Debug);
+    assert_eq!(parse_as("crun", "state x").unwrap().globals.log_level, Level::Error);
 }
 
 #[test]
 fn bad_global_values_are_refused_by_name() {
     for (line, why) in [
         ("--log-format xml state x", "invalid log-format: xml"),
-        (
-            "--root / state x",
-            "Option --root argument should not be set to /",
-        ),
+        ("--root / state x", "Option --root argument should not be set to /"),
         (
             "--rootless perhaps state x",
             "invalid value \"perhaps\" for flag -rootless: must be true, false or auto",
@@ -354,14 +279,8 @@ fn bad_global_values_are_refused_by_name() {
             "create --preserve-fds -1 x",
             "invalid value \"-1\" for flag -preserve-fds: invalid digit found in string",
         ),
-        (
-            "exec -g -1 x sh",
-            "invalid value \"-1\" for flag -g: additional-gids must be a positive number -1",
-        ),
-        (
-            "list -f xml",
-            "invalid value \"xml\" for flag -f: invalid format option",
-        ),
+        ("exec -g -1 x sh", "invalid value \"-1\" for flag -g: additional-gids must be a positive number -1"),
+        ("list -f xml", "invalid value \"xml\" for flag -f: invalid format option"),
         ("create -b", "flag needs an argument: -b"),
         ("create ''", "container id cannot be empty"),
     ] {
@@ -388,11 +307,7 @@ fn wrong_argument_counts_have_runc_s_text_and_show_the_usage() {
         let misuse = misuse(line);
         assert_eq!(misuse.error.line(), format!("/opt/bin/knarr: {why}"));
         assert_eq!(misuse.code, 1);
-        assert!(
-            misuse.usage.starts_with("Incorrect Usage.\n\nNAME:\n   knarr "),
-            "{}",
-            misuse.usage
-        );
+        assert!(misuse.usage.starts_with("Incorrect Usage.\n\nNAME:\n   knarr "), "{}", misuse.usage);
     }
 }
 
@@ -406,18 +321,12 @@ fn a_misuse_is_logged_where_the_flags_say() {
 fn unknown_and_missing_commands_are_told_apart() {
     for line in ["foo", "foo -h", "foo bar --baz"] {
         let misuse = misuse(line);
-        assert_eq!(
-            (misuse.error.line().as_str(), misuse.code),
-            ("No help topic for 'foo'", 3)
-        );
+        assert_eq!((misuse.error.line().as_str(), misuse.code), ("No help topic for 'foo'", 3));
         assert_eq!(misuse.usage, "");
     }
     for name in MISSING {
         let misuse = misuse(&format!("{name} --anything x"));
-        assert_eq!(
-            misuse.error.line(),
-            format!("knarr: \"{name}\" is not implemented in this version")
-        );
+        assert_eq!(misuse.error.line(), format!("knarr: \"{name}\" is not implemented in this version"));
         assert_eq!(misuse.code, 1);
         assert!(!text("knarr", "--help").contains(name));
     }
@@ -427,19 +336,10 @@ fn unknown_and_missing_commands_are_told_apart() {
 fn help_begins_as_runc_s_does() {
     for line in ["-h", "--help", "help", "h", "", "--debug -h", "help help"] {
         let text = text("/usr/bin/runc", line);
-        assert!(
-            text.starts_with("NAME:\n   runc - Open Container Initiative runtime\n"),
-            "{line:?}: {text}"
-        );
+        assert!(text.starts_with("NAME:\n   runc - Open Container Initiative runtime\n"), "{line:?}: {text}");
     }
     for manual in MANUALS {
-        for line in [
-            "CMD -h",
-            "CMD --help",
-            "CMD --help x y z",
-            "CMD -h --nonsense",
-            "help CMD",
-        ] {
+        for line in ["CMD -h", "CMD --help", "CMD --help x y z", "CMD -h --nonsense", "help CMD"] {
             let line = line.replace("CMD", manual.name);
             let text = text("runc", &line);
             assert!(
@@ -458,29 +358,16 @@ fn every_listed_command_parses() {
         let needs_id = manual.arguments.starts_with("<container-id>");
         command(&format!("{}{}", manual.name, if needs_id { " x" } else { "" }));
     }
-    assert!(
-        MANUALS.windows(2).all(|pair| pair[0].name < pair[1].name),
-        "sorted for the help"
-    );
+    assert!(MANUALS.windows(2).all(|pair| pair[0].name < pair[1].name), "sorted for the help");
 }
 
 #[test]
 fn version_wins_over_a_command_but_not_over_bad_flags() {
-    for line in [
-        "-v",
-        "--version",
-        "-V",
-        "-version",
-        "--version create",
-        "--debug -v",
-    ] {
+    for line in ["-v", "--version", "-V", "-version", "--version create", "--debug -v"] {
         assert!(text("knarr", line).starts_with("knarr version "), "{line:?}");
     }
     assert!(text("crun", "--root /x --version").contains("\nrundir: /x\n"));
-    assert_eq!(
-        misuse("state -v x").error.line(),
-        "flag provided but not defined: -v"
-    );
+    assert_eq!(misuse("state -v x").error.line(), "flag provided but not defined: -v");
 }
 
 #[test]
@@ -488,11 +375,7 @@ fn the_longest_line_containerd_sends_is_understood() {
     let line = "--root /run/containerd/runc/k8s.io --log /l/log.json --log-format json --systemd-cgroup create \
                 --bundle /b --pid-file /b/init.pid --console-socket /tmp/pty/pty.sock --no-pivot --no-new-keyring \
                 0b1c";
-    let Invocation {
-        globals,
-        command: Command::Create(args),
-    } = parse_as("runc", line).unwrap()
-    else {
+    let Invocation { globals, command: Command::Create(args) } = parse_as("runc", line).unwrap() else {
         panic!("not create");
     };
     assert_eq!(globals.root.path, Path::new("/run/containerd/runc/k8s.io"));

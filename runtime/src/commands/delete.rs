@@ -52,9 +52,7 @@ fn check_stopped(container: &Container) -> Result<()> {
         return Ok(());
     }
     let (id, status) = (container.dir.id(), status.name());
-    Err(Error::WrongState(format!(
-        "cannot delete container {id} that is not stopped: {status}"
-    )))
+    Err(Error::WrongState(format!("cannot delete container {id} that is not stopped: {status}")))
 }
 
 /// A `create` that ended before it recorded anything leaves a directory: it goes, and there was no container.

@@ -8,9 +8,7 @@ use crate::log;
 pub(super) fn explain_denial<T>(command: &str, result: Result<T>) -> Result<T> {
     let errno = result.as_ref().err().and_then(Error::errno);
     if matches!(errno, Some(libc::EPERM | libc::EACCES)) {
-        log::warn(format_args!(
-            "runc {command} failure might be caused by lack of full access to cgroups"
-        ));
+        log::warn(format_args!("runc {command} failure might be caused by lack of full access to cgroups"));
     }
     result
 }

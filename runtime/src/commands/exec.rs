@@ -8,19 +8,19 @@ use knarr_cgroups::Cgroup;
 
 use super::create::check_terminal;
 use crate::bundle::load_process;
+use crate::caught_signals::Signals;
 use crate::cli::{ExecArgs, Globals};
 use crate::container::{Container, Status};
 use crate::enter::{Entered, Entry, enter};
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
-use crate::caught_signals::Signals;
 use crate::foreground::{Foreground, Orphans};
-use crate::terminal_proxy::TerminalProxy;
 use crate::plan::exec_process::{self, ExecFlags, UserFlag};
 use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::process_plan;
 use crate::spec::{self, Linux, Process, Spec};
+use crate::terminal_proxy::TerminalProxy;
 use crate::{host, log, pid_file, pidfd_socket, sealed_exe, unix_socket};
 
 /// The exit status is the program's; 0 when nobody waits for it.
@@ -52,19 +52,21 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         cgroup: &cgroup(&container, args)?,
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
+        // Before the process exists, so that no signal to it is lost.
+        signals: if args.detach { None } else { Some(Signals::block()?) },
     };
+    entry.passed.hide_the_rest()?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?;
     let starting = || "unable to start container process".to_owned();
-    // Before the process exists, so that no signal to it is lost.
-    let signals = if args.detach { None } else { Some(Signals::block()?) };
     let mut entered = enter(&entry).during(starting)?;
-    let announced = announce(&entered, args, pidfd_socket).and_then(|()| entered.end.start().during(starting));
+    let announced =
+        announce(&entered, args, pidfd_socket).and_then(|()| entered.end.start().during(starting));
     announced.inspect_err(|_| entered.child.kill_and_reap())?;
-    let Some(signals) = signals else { return Ok(0) };
+    let Some(signals) = &entry.signals else { return Ok(0) };
     let foreground = Foreground {
         pid: entered.child.pid,
         pidfd: entered.child.pidfd.as_fd(),
-        signals: &signals,
+        signals,
         orphans: Orphans::Leave,
         terminal: entered.terminal.take().map(TerminalProxy::new).transpose()?,
         notify: None,
@@ -119,7 +121,8 @@ fn own_namespaces(container: &Container, namespaces: &Namespaces) -> Result<i32>
     for kind in Kind::all().filter(|kind| namespaces.has(*kind)) {
         let theirs = container.record.namespace_paths.get(kind.state_key());
         let shared = kind == Kind::User
-            && theirs.is_some_and(|path| host::is_same_file(path, &Path::new("/proc/self/ns").join(kind.file())));
+            && theirs
+                .is_some_and(|path| host::is_same_file(path, &Path::new("/proc/self/ns").join(kind.file())));
         if !shared {
             flags |= kind.flag();
         }
@@ -134,7 +137,8 @@ fn cgroup(container: &Container, args: &ExecArgs) -> Result<Cgroup> {
     if sub.is_empty() {
         return Ok(cgroup);
     }
-    let sub: BTreeMap<String, &Path> = sub.iter().map(|(name, path)| (name.clone(), Path::new(path))).collect();
+    let sub: BTreeMap<String, &Path> =
+        sub.iter().map(|(name, path)| (name.clone(), Path::new(path))).collect();
     Ok(cgroup.child(&sub)?)
 }
 

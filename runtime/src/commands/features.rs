@@ -113,13 +113,7 @@ fn features(program: &Program) -> Features {
         linux: Linux {
             namespaces: Kind::all().map(Kind::name).collect(),
             capabilities: capabilities::NAMES.to_vec(),
-            cgroup: Cgroup {
-                v1: true,
-                v2: true,
-                systemd: false,
-                systemd_user: false,
-                rdma: true,
-            },
+            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
             seccomp: Seccomp {
                 enabled: true,
                 actions: knarr_seccomp::features::actions().to_vec(),
@@ -133,9 +127,7 @@ fn features(program: &Program) -> Features {
                 modes: mempolicy::mode_names().collect(),
                 flags: mempolicy::flag_names().collect(),
             },
-            mount_extensions: MountExtensions {
-                idmap: Enabled { enabled: true },
-            },
+            mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
             net_devices: Enabled { enabled: true },
         },
         annotations: annotations(program),
@@ -154,10 +146,9 @@ fn archs() -> Names {
 fn annotations(program: &Program) -> BTreeMap<&'static str, &'static str> {
     let [version, commit] = match program.manners {
         Manners::Crun => ["run.oci.crun.version", "run.oci.crun.commit"],
-        Manners::Runc | Manners::Knarr => [
-            "org.opencontainers.runc.version",
-            "org.opencontainers.runc.commit",
-        ],
+        Manners::Runc | Manners::Knarr => {
+            ["org.opencontainers.runc.version", "org.opencontainers.runc.commit"]
+        }
     };
     BTreeMap::from([
         (version, program.version()),
@@ -197,18 +188,9 @@ mod tests {
             "/linux/memoryPolicy/modes",
             "/linux/memoryPolicy/flags",
         ] {
-            let names: Vec<_> = features
-                .pointer(pointer)
-                .unwrap()
-                .as_array()
-                .unwrap()
-                .iter()
-                .collect();
+            let names: Vec<_> = features.pointer(pointer).unwrap().as_array().unwrap().iter().collect();
             assert!(names.len() > 2, "{pointer}");
-            assert!(
-                names.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()),
-                "{pointer}"
-            );
+            assert!(names.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()), "{pointer}");
         }
     }
 
@@ -224,16 +206,9 @@ mod tests {
     #[test]
     fn the_version_has_the_key_of_the_program_we_are_called_by() {
         let version = |argv0: &str, key: &str| printed(argv0)["annotations"][key].as_str().map(str::to_owned);
-        assert!(
-            version("runc", "org.opencontainers.runc.version")
-                .unwrap()
-                .starts_with("1.")
-        );
+        assert!(version("runc", "org.opencontainers.runc.version").unwrap().starts_with("1."));
         assert!(version("crun", "run.oci.crun.version").unwrap().starts_with("1."));
         assert_eq!(version("crun", "org.opencontainers.runc.version"), None);
-        assert_eq!(
-            version("knarr", "org.opencontainers.runc.version").unwrap(),
-            env!("CARGO_PKG_VERSION")
-        );
+        assert_eq!(version("knarr", "org.opencontainers.runc.version").unwrap(), env!("CARGO_PKG_VERSION"));
     }
 }

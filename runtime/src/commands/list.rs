@@ -31,11 +31,7 @@ fn views(globals: &Globals) -> Result<Vec<View>> {
         // A root that was named has to be there; another one comes with the first container.
         Err(Error::NotExist) if root.origin == Origin::Given => {
             let call = format!("open {}", root.path.display());
-            return Err(sys::Error {
-                call,
-                errno: Errno::NOENT,
-            }
-            .into());
+            return Err(sys::Error { call, errno: Errno::NOENT }.into());
         }
         Err(Error::NotExist) => return Ok(Vec::new()),
         result => result?,
@@ -56,10 +52,7 @@ fn views(globals: &Globals) -> Result<Vec<View>> {
 }
 
 fn view(store: &Store, id: &str, users: &Users) -> Result<View> {
-    let container = store
-        .dir(id)
-        .and_then(Container::load)
-        .during(|| format!("load container {id}"))?;
+    let container = store.dir(id).and_then(Container::load).during(|| format!("load container {id}"))?;
     let owner = users.owner(&container).during(|| format!("owner of {id}"))?;
     View::of(&container, owner).during(|| format!("status for {id}"))
 }
@@ -74,13 +67,8 @@ fn report(error: &Error) {
 fn to_table(views: &[View]) -> String {
     let titles = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(titles).chain(views.iter().map(cells)).collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count() + 3)
-            .max()
-            .unwrap_or(0)
-            .max(12)
-    };
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or(0).max(12);
     let widths: [usize; 5] = std::array::from_fn(width);
     let mut table = String::new();
     for row in &rows {
@@ -95,15 +83,7 @@ fn to_table(views: &[View]) -> String {
 }
 
 fn cells(view: &View) -> [String; 6] {
-    let View {
-        id,
-        pid,
-        status,
-        bundle,
-        created,
-        owner,
-        ..
-    } = view;
+    let View { id, pid, status, bundle, created, owner, .. } = view;
     [
         id.clone(),
         pid.to_string(),
@@ -117,10 +97,8 @@ fn cells(view: &View) -> [String; 6] {
 /// On one line; Go writes a list that was never filled as `null`.
 fn to_json(views: &[View]) -> Result<String> {
     let views = (!views.is_empty()).then_some(views);
-    let json = serde_json::to_string(&views).map_err(|source| Error::Json {
-        what: "write JSON".into(),
-        source,
-    })?;
+    let json =
+        serde_json::to_string(&views).map_err(|source| Error::Json { what: "write JSON".into(), source })?;
     Ok(json + "\n")
 }
 
@@ -128,17 +106,11 @@ fn to_crun_table(views: &[View]) -> String {
     let name = views.iter().map(|view| view.id.len()).max().unwrap_or(0).max(4) + 1;
     let titles = ["NAME", "PID", "STATUS", "BUNDLE PATH", "CREATED", "OWNER"].map(str::to_owned);
     let rows = std::iter::once(titles).chain(views.iter().map(cells));
-    rows.fold(
-        String::new(),
-        |mut table, [id, pid, status, bundle, created, owner]| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                table,
-                "{id:name$}{pid:10}{status:8} {bundle:39} {created:30} {owner}"
-            );
-            table
-        },
-    )
+    rows.fold(String::new(), |mut table, [id, pid, status, bundle, created, owner]| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "{id:name$}{pid:10}{status:8} {bundle:39} {created:30} {owner}");
+        table
+    })
 }
 
 fn to_crun_json(views: &[View]) -> Result<String> {
@@ -153,24 +125,14 @@ fn to_crun_json(views: &[View]) -> Result<String> {
     }
     let items: Vec<Item<'_>> = views
         .iter()
-        .map(
-            |View {
-                 id,
-                 pid,
-                 status,
-                 bundle,
-                 created,
-                 owner,
-                 ..
-             }| Item {
-                id,
-                pid: *pid,
-                status: *status,
-                bundle,
-                created,
-                owner,
-            },
-        )
+        .map(|View { id, pid, status, bundle, created, owner, .. }| Item {
+            id,
+            pid: *pid,
+            status: *status,
+            bundle,
+            created,
+            owner,
+        })
         .collect();
     let mut json = to_indented_json(&items, "    ")?;
     json.push(b'\n');
@@ -193,10 +155,7 @@ mod tests {
              web                4711        running     /b          2026-01-02T03:04:05.8Z   root\n\
              a-container-name   4711        running     /b          2026-01-02T03:04:05.8Z   #1000\n"
         );
-        assert_eq!(
-            to_table(&[]),
-            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
-        );
+        assert_eq!(to_table(&[]), "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
     }
 
     #[test]

@@ -11,10 +11,7 @@ use crate::sys::{self, Errno};
 
 pub(crate) fn run(globals: &Globals, args: &PsArgs) -> Result<()> {
     let container = Container::find(&globals.root.path, &args.id)?;
-    let processes = container
-        .cgroup()
-        .all_processes()
-        .during(|| "unable to get all container pids".into());
+    let processes = container.cgroup().all_processes().during(|| "unable to get all container pids".into());
     let processes = explain_denial("ps", processes)?;
     let pids: Vec<i32> = processes.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
     let text = match (args.format, globals.program.manners) {
@@ -33,19 +30,11 @@ fn joined(pids: &[i32], separator: &str) -> String {
 
 /// Go writes an empty list that was never filled as `null`.
 fn to_json(pids: &[i32]) -> String {
-    if pids.is_empty() {
-        "null\n".into()
-    } else {
-        format!("[{}]\n", joined(pids, ","))
-    }
+    if pids.is_empty() { "null\n".into() } else { format!("[{}]\n", joined(pids, ",")) }
 }
 
 fn to_crun_json(pids: &[i32]) -> String {
-    if pids.is_empty() {
-        "[\n]\n".into()
-    } else {
-        format!("[\n  {}\n]\n", joined(pids, ",\n  "))
-    }
+    if pids.is_empty() { "[\n]\n".into() } else { format!("[\n  {}\n]\n", joined(pids, ",\n  ")) }
 }
 
 fn to_crun_table(pids: &[i32]) -> String {
@@ -63,23 +52,15 @@ fn host_ps(options: &[String]) -> Result<String> {
     } else {
         ps.args(options);
     }
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = ps.output().map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::NOENT) => Error::Ps("exec: \"ps\": executable file not found in $PATH".into()),
-        errno => Error::Ps(format!("run ps: {}", sys::errno_text(errno.unwrap_or(Errno::IO)))),
-    })?;
+    let Output { status, stdout, stderr } =
+        ps.output().map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::NOENT) => Error::Ps("exec: \"ps\": executable file not found in $PATH".into()),
+            errno => Error::Ps(format!("run ps: {}", sys::errno_text(errno.unwrap_or(Errno::IO)))),
+        })?;
     let text = String::from_utf8_lossy(&stdout).into_owned();
     if !status.success() {
-        let status = status
-            .code()
-            .map_or_else(|| status.to_string(), |code| format!("exit status {code}"));
-        return Err(Error::Ps(format!(
-            "{status}: {text}{}",
-            String::from_utf8_lossy(&stderr)
-        )));
+        let status = status.code().map_or_else(|| status.to_string(), |code| format!("exit status {code}"));
+        return Err(Error::Ps(format!("{status}: {text}{}", String::from_utf8_lossy(&stderr))));
     }
     Ok(text)
 }
@@ -95,9 +76,8 @@ fn select_lines(table: &str, pids: &[i32]) -> Result<String> {
     let mut selected = format!("{header}\n");
     for line in lines.filter(|line| !line.is_empty()) {
         let field = line.split_whitespace().nth(column).unwrap_or_default();
-        let pid = field
-            .parse()
-            .map_err(|_| Error::Ps(format!("unable to parse pid: {field:?} in ps output")))?;
+        let pid =
+            field.parse().map_err(|_| Error::Ps(format!("unable to parse pid: {field:?} in ps output")))?;
         if pids.contains(&pid) {
             selected.push_str(line);
             selected.push('\n');
@@ -150,11 +130,6 @@ mod tests {
         let own = rustix::process::getpid().as_raw_nonzero().get();
         let table = select_lines(&host_ps(&[]).unwrap(), &[own]).unwrap();
         assert_eq!(table.lines().count(), 2, "{table}");
-        assert!(
-            host_ps(&["--no-such-option".into()])
-                .unwrap_err()
-                .line()
-                .starts_with("exit status 1: ")
-        );
+        assert!(host_ps(&["--no-such-option".into()]).unwrap_err().line().starts_with("exit status 1: "));
     }
 }

@@ -19,10 +19,8 @@ pub(super) fn each_matching(root: &Path, pattern: &str, act: impl Fn(&str) -> Re
 
 fn matching(root: &Path, pattern: &str) -> Result<Vec<String>> {
     let invalid = || Error::Usage(format!("invalid regular expression {pattern}"));
-    let regex = CString::new(pattern)
-        .ok()
-        .and_then(|pattern| Regex::compile(&pattern))
-        .ok_or_else(invalid)?;
+    let regex =
+        CString::new(pattern).ok().and_then(|pattern| Regex::compile(&pattern)).ok_or_else(invalid)?;
     let ids = match Store::open(root) {
         Err(Error::NotExist) => Vec::new(),
         store => store?.ids()?,
@@ -36,9 +34,7 @@ mod tests {
     use super::*;
 
     fn is_match(pattern: &str, id: &str) -> bool {
-        Regex::compile(&CString::new(pattern).unwrap())
-            .unwrap()
-            .is_match(&CString::new(id).unwrap())
+        Regex::compile(&CString::new(pattern).unwrap()).unwrap().is_match(&CString::new(id).unwrap())
     }
 
     #[test]

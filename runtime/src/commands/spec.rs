@@ -26,22 +26,13 @@ pub(crate) fn run(args: &SpecArgs) -> Result<()> {
         make_rootless(&mut spec, geteuid().as_raw(), getegid().as_raw());
     }
     let file = args.file.as_deref().unwrap_or(Path::new("config.json"));
-    let path = args
-        .bundle
-        .as_ref()
-        .map_or(file.to_owned(), |bundle| bundle.join(file));
-    write_new(
-        &path,
-        &file.display().to_string(),
-        &to_indented_json(&spec, "\t")?,
-    )
+    let path = args.bundle.as_ref().map_or(file.to_owned(), |bundle| bundle.join(file));
+    write_new(&path, &file.display().to_string(), &to_indented_json(&spec, "\t")?)
 }
 
 fn default_spec() -> Result<Spec> {
-    spec::parse(DEFAULT.as_bytes()).map_err(|source| Error::Json {
-        what: "parse the default config.json".into(),
-        source,
-    })
+    spec::parse(DEFAULT.as_bytes())
+        .map_err(|source| Error::Json { what: "parse the default config.json".into(), source })
 }
 
 /// For an unprivileged user, who may map one id: no network namespace, a user namespace, and nothing that needs more.
@@ -49,16 +40,8 @@ fn make_rootless(spec: &mut Spec, uid: u32, gid: u32) {
     spec.mounts.iter_mut().for_each(make_mount_rootless);
     let linux = spec.linux.get_or_insert_with(Linux::default);
     linux.namespaces.retain(|namespace| namespace.kind != "network");
-    linux.uid_mappings = vec![IdMapping {
-        container_id: 0,
-        host_id: uid,
-        size: 1,
-    }];
-    linux.gid_mappings = vec![IdMapping {
-        container_id: 0,
-        host_id: gid,
-        size: 1,
-    }];
+    linux.uid_mappings = vec![IdMapping { container_id: 0, host_id: uid, size: 1 }];
+    linux.gid_mappings = vec![IdMapping { container_id: 0, host_id: gid, size: 1 }];
     linux.resources = None;
     add_namespace(spec, "user");
 }
@@ -70,17 +53,12 @@ fn make_mount_rootless(mount: &mut Mount) {
         mount.source = "/sys".into();
         mount.options.insert(0, "rbind".into());
     }
-    mount
-        .options
-        .retain(|option| !option.starts_with("uid=") && !option.starts_with("gid="));
+    mount.options.retain(|option| !option.starts_with("uid=") && !option.starts_with("gid="));
 }
 
 fn add_namespace(spec: &mut Spec, kind: &str) {
     let linux = spec.linux.get_or_insert_with(Linux::default);
-    linux.namespaces.push(Namespace {
-        kind: kind.into(),
-        path: String::new(),
-    });
+    linux.namespaces.push(Namespace { kind: kind.into(), path: String::new() });
 }
 
 /// Writes a file that must not exist yet.
@@ -91,9 +69,7 @@ fn write_new(path: &Path, name: &str, bytes: &[u8]) -> Result<()> {
         }
         result => result.named(|| format!("open {}", path.display()))?,
     };
-    Ok(file
-        .write_all(bytes)
-        .named(|| format!("write {}", path.display()))?)
+    Ok(file.write_all(bytes).named(|| format!("write {}", path.display()))?)
 }
 
 #[cfg(test)]
@@ -149,9 +125,6 @@ mod tests {
     #[test]
     fn a_missing_bundle_is_named() {
         let error = write_new(Path::new("/nonexistent/config.json"), "config.json", b"{}").unwrap_err();
-        assert_eq!(
-            error.line(),
-            "open /nonexistent/config.json: no such file or directory"
-        );
+        assert_eq!(error.line(), "open /nonexistent/config.json: no such file or directory");
     }
 }

@@ -87,11 +87,7 @@ mod tests {
 }"#;
         assert_eq!(String::from_utf8(to_runc_json(&view).unwrap()).unwrap(), expected);
         view.annotations.clear();
-        assert!(
-            !String::from_utf8(to_runc_json(&view).unwrap())
-                .unwrap()
-                .contains("annotations")
-        );
+        assert!(!String::from_utf8(to_runc_json(&view).unwrap()).unwrap().contains("annotations"));
     }
 
     #[test]
@@ -108,9 +104,6 @@ mod tests {
     "owner": "root"
 }
 "#;
-        assert_eq!(
-            String::from_utf8(to_crun_json(&example()).unwrap()).unwrap(),
-            expected
-        );
+        assert_eq!(String::from_utf8(to_crun_json(&example()).unwrap()).unwrap(), expected);
     }
 }

@@ -35,11 +35,7 @@ impl View {
         Ok(Self {
             oci_version: record.config.version.clone(),
             id: record.id.clone(),
-            pid: if status == Status::Stopped {
-                0
-            } else {
-                record.init_process_pid
-            },
+            pid: if status == Status::Stopped { 0 } else { record.init_process_pid },
             status,
             bundle: record.bundle().to_owned(),
             rootfs: record.config.rootfs.clone(),
@@ -81,10 +77,7 @@ pub(crate) fn to_indented_json(value: &impl Serialize, indent: &str) -> Result<V
     let formatter = PrettyFormatter::with_indent(indent.as_bytes());
     value
         .serialize(&mut Serializer::with_formatter(&mut json, formatter))
-        .map_err(|source| Error::Json {
-            what: "write JSON".into(),
-            source,
-        })?;
+        .map_err(|source| Error::Json { what: "write JSON".into(), source })?;
     Ok(json)
 }
 

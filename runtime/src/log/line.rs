@@ -50,10 +50,7 @@ impl Record<'_> {
         }
         let (level, message) = (self.level.name(), quoted_json(&self.message));
         let time = clock::rfc3339(self.seconds);
-        let _ = writeln!(
-            line,
-            "\"level\":\"{level}\",\"msg\":{message},\"time\":\"{time}\"}}"
-        );
+        let _ = writeln!(line, "\"level\":\"{level}\",\"msg\":{message},\"time\":\"{time}\"}}");
         line
     }
 }
@@ -127,19 +124,13 @@ mod tests {
             record("runc: \"create\" requires exactly 1 argument(s)").line(Format::Text),
             "time=\"2026-11-24T03:19:14Z\" level=error msg=\"runc: \\\"create\\\" requires exactly 1 argument(s)\"\n"
         );
-        assert_eq!(
-            record("done").line(Format::Text),
-            "time=\"2026-11-24T03:19:14Z\" level=error msg=done\n"
-        );
+        assert_eq!(record("done").line(Format::Text), "time=\"2026-11-24T03:19:14Z\" level=error msg=done\n");
     }
 
     #[test]
     fn text_stays_on_one_line_whatever_the_message() {
         let line = record("a\nb\tc\u{1b}[1m\u{85}é\\").line(Format::Text);
-        assert!(
-            line.ends_with("msg=\"a\\nb\\tc\\x1b[1m\\u0085é\\\\\"\n"),
-            "{line}"
-        );
+        assert!(line.ends_with("msg=\"a\\nb\\tc\\x1b[1m\\u0085é\\\\\"\n"), "{line}");
     }
 
     #[test]
@@ -165,9 +156,6 @@ mod tests {
         let mut debug = record("a b");
         (debug.level, debug.caller) = (Level::Debug, Some("runtime/src/a.rs:7".into()));
         let line = debug.line(Format::Text);
-        assert!(
-            line.ends_with("level=debug msg=\"a b\" file=\"runtime/src/a.rs:7\"\n"),
-            "{line}"
-        );
+        assert!(line.ends_with("level=debug msg=\"a b\" file=\"runtime/src/a.rs:7\"\n"), "{line}");
     }
 }

@@ -46,14 +46,8 @@ impl Target {
                     .open(path)
                     .named(|| format!("open {}", path.display()))?,
             ),
-            Self::Journal(id) => Sink::Journal {
-                socket: connect(JOURNAL)?,
-                id: id.clone(),
-            },
-            Self::Syslog(id) => Sink::Syslog {
-                socket: connect(SYSLOG)?,
-                id: id.clone(),
-            },
+            Self::Journal(id) => Sink::Journal { socket: connect(JOURNAL)?, id: id.clone() },
+            Self::Syslog(id) => Sink::Syslog { socket: connect(SYSLOG)?, id: id.clone() },
         })
     }
 }
@@ -86,20 +80,13 @@ impl Sink {
 /// The native protocol of the journal, for values without newlines.
 fn journal_entry(record: &Record<'_>, id: &str) -> String {
     let (id, message) = (id.replace('\n', " "), record.message.replace('\n', " "));
-    format!(
-        "PRIORITY={}\nSYSLOG_IDENTIFIER=knarr\nID={id}\nMESSAGE={message}\n",
-        priority(record.level)
-    )
+    format!("PRIORITY={}\nSYSLOG_IDENTIFIER=knarr\nID={id}\nMESSAGE={message}\n", priority(record.level))
 }
 
 /// The local form of RFC 3164: the daemon adds the time. Facility `user` (1).
 fn syslog_entry(record: &Record<'_>, id: &str) -> String {
     let id = if id.is_empty() { "knarr" } else { id };
-    format!(
-        "<{}>{id}: {}",
-        (1 << 3) | priority(record.level),
-        record.message.replace('\n', " ")
-    )
+    format!("<{}>{id}: {}", (1 << 3) | priority(record.level), record.message.replace('\n', " "))
 }
 
 fn priority(level: Level) -> u8 {
@@ -147,10 +134,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("knarr-log-{}", std::process::id()));
         fs::write(&path, "before\n").unwrap();
         for message in ["one", "two"] {
-            Target::File(path.clone())
-                .open()
-                .unwrap()
-                .write(&record(message), Format::Json);
+            Target::File(path.clone()).open().unwrap().write(&record(message), Format::Json);
         }
         let written = fs::read_to_string(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -172,10 +156,7 @@ mod tests {
     #[test]
     fn daemons_get_one_entry_whatever_the_message() {
         let entry = journal_entry(&record("a\nPRIORITY=0"), "box\nX=1");
-        assert_eq!(
-            entry,
-            "PRIORITY=3\nSYSLOG_IDENTIFIER=knarr\nID=box X=1\nMESSAGE=a PRIORITY=0\n"
-        );
+        assert_eq!(entry, "PRIORITY=3\nSYSLOG_IDENTIFIER=knarr\nID=box X=1\nMESSAGE=a PRIORITY=0\n");
         assert_eq!(syslog_entry(&record("a\nb"), ""), "<11>knarr: a b");
     }
 }

@@ -69,8 +69,9 @@ fn from_device(index: usize, device: &Device) -> Result<DeviceNode> {
     };
     let number = |name: &str, value: i64| match kind {
         NodeKind::Fifo => Ok(0),
-        _ => u32::try_from(value)
-            .map_err(|_| Error::refused(field(name), format!("device {} has no {name} number: {value}", device.path))),
+        _ => u32::try_from(value).map_err(|_| {
+            Error::refused(field(name), format!("device {} has no {name} number: {value}", device.path))
+        }),
     };
     Ok(DeviceNode {
         path,
@@ -105,9 +106,18 @@ mod tests {
 
     #[test]
     fn kinds_and_numbers() {
-        let nodes = device_nodes(&[device("/dev/a", "u", 4, 64), device("/x/b", "b", 8, 1), device("/f", "p", -1, -1)]).unwrap();
-        let kinds: Vec<_> = nodes[6..].iter().map(|node| (node.path.as_str(), node.kind, node.major)).collect();
-        assert_eq!(kinds, [("dev/a", NodeKind::Character, 4), ("x/b", NodeKind::Block, 8), ("f", NodeKind::Fifo, 0)]);
+        let nodes = device_nodes(&[
+            device("/dev/a", "u", 4, 64),
+            device("/x/b", "b", 8, 1),
+            device("/f", "p", -1, -1),
+        ])
+        .unwrap();
+        let kinds: Vec<_> =
+            nodes[6..].iter().map(|node| (node.path.as_str(), node.kind, node.major)).collect();
+        assert_eq!(
+            kinds,
+            [("dev/a", NodeKind::Character, 4), ("x/b", NodeKind::Block, 8), ("f", NodeKind::Fifo, 0)]
+        );
     }
 
     #[test]

@@ -34,10 +34,7 @@ impl UserFlag {
             Some((uid, gid)) => (uid, Some(gid)),
             None => (text, None),
         };
-        Ok(Self {
-            uid: id(uid, "bad uid")?,
-            gid: gid.map(|gid| id(gid, "bad gid")).transpose()?,
-        })
+        Ok(Self { uid: id(uid, "bad uid")?, gid: gid.map(|gid| id(gid, "bad gid")).transpose()? })
     }
 }
 
@@ -77,9 +74,7 @@ pub(crate) fn complete(mut process: spec::Process, container: &spec::Process) ->
     process.capabilities = process.capabilities.or_else(|| container.capabilities.clone());
     process.scheduler = process.scheduler.or_else(|| container.scheduler.clone());
     process.io_priority = process.io_priority.or_else(|| container.io_priority.clone());
-    process.exec_cpu_affinity = process
-        .exec_cpu_affinity
-        .or_else(|| container.exec_cpu_affinity.clone());
+    process.exec_cpu_affinity = process.exec_cpu_affinity.or_else(|| container.exec_cpu_affinity.clone());
     process.oom_score_adj = process.oom_score_adj.or(container.oom_score_adj);
     process.user.umask = process.user.umask.or(container.user.umask);
     process
@@ -113,9 +108,7 @@ fn id(text: &str, what: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(id) if digits => Ok(id),
-        _ => Err(Error::Usage(format!(
-            "{what}: {text:?} is not a number from 0 to 4294967295"
-        ))),
+        _ => Err(Error::Usage(format!("{what}: {text:?} is not a number from 0 to 4294967295"))),
     }
 }
 
@@ -131,17 +124,8 @@ mod tests {
             terminal: true,
             no_new_privileges: true,
             apparmor_profile: "docker-default".into(),
-            user: spec::User {
-                uid: 1,
-                gid: 2,
-                umask: Some(0o27),
-                ..spec::User::default()
-            },
-            rlimits: vec![spec::Rlimit {
-                kind: "RLIMIT_CORE".into(),
-                soft: 1,
-                hard: 2,
-            }],
+            user: spec::User { uid: 1, gid: 2, umask: Some(0o27), ..spec::User::default() },
+            rlimits: vec![spec::Rlimit { kind: "RLIMIT_CORE".into(), soft: 1, hard: 2 }],
             capabilities: Some(spec::Capabilities::default()),
             oom_score_adj: Some(7),
             ..spec::Process::default()
@@ -149,10 +133,7 @@ mod tests {
     }
 
     fn flags() -> ExecFlags {
-        ExecFlags {
-            args: vec!["ls".into(), "-l".into()],
-            ..ExecFlags::default()
-        }
+        ExecFlags { args: vec!["ls".into(), "-l".into()], ..ExecFlags::default() }
     }
 
     #[test]
@@ -160,11 +141,7 @@ mod tests {
         let process = flags().override_process(config()).expect("a process");
         assert_eq!(
             process,
-            spec::Process {
-                args: vec!["ls".into(), "-l".into()],
-                terminal: false,
-                ..config()
-            }
+            spec::Process { args: vec!["ls".into(), "-l".into()], terminal: false, ..config() }
         );
     }
 
@@ -180,60 +157,35 @@ mod tests {
             ..flags()
         };
         let process = flags.override_process(config()).expect("a process");
-        assert_eq!(
-            (process.user.uid, process.user.gid, process.user.additional_gids),
-            (5, 2, vec![9])
-        );
+        assert_eq!((process.user.uid, process.user.gid, process.user.additional_gids), (5, 2, vec![9]));
         assert_eq!(process.env, ["PATH=/bin", "PATH=/sbin"]);
-        assert_eq!(
-            (process.cwd.as_str(), process.apparmor_profile.as_str()),
-            ("/tmp", "other")
-        );
+        assert_eq!((process.cwd.as_str(), process.apparmor_profile.as_str()), ("/tmp", "other"));
         assert!(!process.no_new_privileges);
     }
 
     #[test]
     fn a_capability_becomes_ambient_only_where_inheritable_ones_are_configured() {
-        let flags = ExecFlags {
-            capabilities: vec!["CAP_CHOWN".into()],
-            ..flags()
-        };
+        let flags = ExecFlags { capabilities: vec!["CAP_CHOWN".into()], ..flags() };
         let process = flags.clone().override_process(config()).expect("a process");
         let sets = process.capabilities.expect("sets");
         assert_eq!(sets.bounding, ["CAP_CHOWN"]);
         assert_eq!((sets.inheritable, sets.ambient.len()), (None, 0));
 
         let mut config = config();
-        config.capabilities = Some(spec::Capabilities {
-            inheritable: Some(vec![]),
-            ..Default::default()
-        });
-        let sets = flags
-            .override_process(config)
-            .expect("a process")
-            .capabilities
-            .expect("sets");
-        assert_eq!(
-            (sets.inheritable, sets.ambient),
-            (Some(vec![]), vec!["CAP_CHOWN".into()])
-        );
+        config.capabilities = Some(spec::Capabilities { inheritable: Some(vec![]), ..Default::default() });
+        let sets = flags.override_process(config).expect("a process").capabilities.expect("sets");
+        assert_eq!((sets.inheritable, sets.ambient), (Some(vec![]), vec!["CAP_CHOWN".into()]));
     }
 
     #[test]
     fn no_args_are_refused() {
-        let error = ExecFlags::default()
-            .override_process(config())
-            .expect_err("no args");
+        let error = ExecFlags::default().override_process(config()).expect_err("no args");
         assert_eq!(error.line(), "exec args cannot be empty");
     }
 
     #[test]
     fn a_file_is_completed_from_the_container() {
-        let file = spec::Process {
-            args: vec!["true".into()],
-            cwd: "/".into(),
-            ..Default::default()
-        };
+        let file = spec::Process { args: vec!["true".into()], cwd: "/".into(), ..Default::default() };
         let process = complete(file.clone(), &config());
         assert_eq!(process.rlimits, config().rlimits);
         assert_eq!(process.apparmor_profile, "docker-default");
@@ -241,52 +193,22 @@ mod tests {
         assert_eq!(process.oom_score_adj, Some(7));
         assert!(!process.no_new_privileges && !process.terminal && process.env.is_empty());
 
-        let own = spec::Process {
-            oom_score_adj: Some(0),
-            apparmor_profile: "x".into(),
-            ..file
-        };
+        let own = spec::Process { oom_score_adj: Some(0), apparmor_profile: "x".into(), ..file };
         let process = complete(own, &config());
-        assert_eq!(
-            (process.oom_score_adj, process.apparmor_profile.as_str()),
-            (Some(0), "x")
-        );
+        assert_eq!((process.oom_score_adj, process.apparmor_profile.as_str()), (Some(0), "x"));
     }
 
     #[test]
     fn user_flags_are_numbers() {
         let good = [
             ("0", UserFlag { uid: 0, gid: None }),
-            (
-                "1000:5",
-                UserFlag {
-                    uid: 1000,
-                    gid: Some(5),
-                },
-            ),
-            (
-                "4294967295:0",
-                UserFlag {
-                    uid: u32::MAX,
-                    gid: Some(0),
-                },
-            ),
+            ("1000:5", UserFlag { uid: 1000, gid: Some(5) }),
+            ("4294967295:0", UserFlag { uid: u32::MAX, gid: Some(0) }),
         ];
         for (text, user) in good {
             assert_eq!(UserFlag::parse(text).expect("a user"), user);
         }
-        for text in [
-            "",
-            "root",
-            "-1",
-            "+1",
-            "1:",
-            ":1",
-            "1:2:3",
-            "1 ",
-            "0x1",
-            "4294967296",
-        ] {
+        for text in ["", "root", "-1", "+1", "1:", ":1", "1:2:3", "1 ", "0x1", "4294967296"] {
             assert!(UserFlag::parse(text).is_err(), "{text:?} was taken");
         }
     }

@@ -84,7 +84,11 @@ impl Hooks {
 }
 
 fn stage(hooks: &[spec::Hook], stage: Stage) -> Result<Vec<Hook>> {
-    hooks.iter().enumerate().map(|(index, hook)| plan(hook, &format!("/hooks/{}/{index}", stage.name()))).collect()
+    hooks
+        .iter()
+        .enumerate()
+        .map(|(index, hook)| plan(hook, &format!("/hooks/{}/{index}", stage.name())))
+        .collect()
 }
 
 fn plan(hook: &spec::Hook, field: &str) -> Result<Hook> {
@@ -142,7 +146,9 @@ mod tests {
 
     #[test]
     fn a_hook_without_args_gets_its_path() {
-        let hooks = plan_of(r#"{"prestart":[{"path":"/bin/a"}],"poststop":[{"path":"/b","args":["x","y"]}]}"#).unwrap();
+        let hooks =
+            plan_of(r#"{"prestart":[{"path":"/bin/a"}],"poststop":[{"path":"/b","args":["x","y"]}]}"#)
+                .unwrap();
         assert_eq!(hooks.of(Stage::Prestart)[0].args, ["/bin/a"]);
         assert_eq!(hooks.of(Stage::Poststop)[0].args, ["x", "y"]);
         assert!(hooks.run_before_pivot());
@@ -154,7 +160,10 @@ mod tests {
             (r#"{"prestart":[{"path":"a"}]}"#, "/hooks/prestart/0/path"),
             (r#"{"poststart":[{"path":"/a","timeout":0}]}"#, "/hooks/poststart/0/timeout"),
             (r#"{"poststop":[{"path":"/a","timeout":-1}]}"#, "/hooks/poststop/0/timeout"),
-            (r#"{"createRuntime":[{"path":"/a"},{"path":"/a","env":["A"]}]}"#, "/hooks/createRuntime/1/env/0"),
+            (
+                r#"{"createRuntime":[{"path":"/a"},{"path":"/a","env":["A"]}]}"#,
+                "/hooks/createRuntime/1/env/0",
+            ),
             (r#"{"createContainer":[{"path":"/a","args":["\u0000"]}]}"#, "/hooks/createContainer/0"),
         ];
         for (json, field) in cases {

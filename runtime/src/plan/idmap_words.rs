@@ -34,19 +34,28 @@ pub(crate) struct Container<'a> {
 }
 
 /// None: the mount is not id-mapped.
-pub(crate) fn idmap(index: usize, mount: &Mount, word: Option<&IdmapWord>, container: Container) -> Result<Option<Idmap>> {
+pub(crate) fn idmap(
+    index: usize,
+    mount: &Mount,
+    word: Option<&IdmapWord>,
+    container: Container,
+) -> Result<Option<Idmap>> {
     let listed = !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty();
     if !listed && word.is_none() {
         return Ok(None);
     }
     let refused = |reason: String| Error::refused(format!("/mounts/{index}"), reason);
     let ids = match word.and_then(|word| word.mapping.as_deref()) {
-        Some(_) if listed => return Err(refused("id mappings are given twice: in options and in uidMappings".into())),
+        Some(_) if listed => {
+            return Err(refused("id mappings are given twice: in options and in uidMappings".into()));
+        }
         Some(text) => {
             let (uids, gids) = parse_maps(text, container.ids).map_err(refused)?;
             MappedIds::Maps(ids(&uids, &gids, &format!("/mounts/{index}/options"))?)
         }
-        None if listed => MappedIds::Maps(ids(&mount.uid_mappings, &mount.gid_mappings, &format!("/mounts/{index}"))?),
+        None if listed => {
+            MappedIds::Maps(ids(&mount.uid_mappings, &mount.gid_mappings, &format!("/mounts/{index}"))?)
+        }
         None => containers_ids(container),
     };
     if let MappedIds::Maps(maps) = &ids
@@ -98,9 +107,9 @@ fn parse_triplet(text: &str, container: &Map) -> std::result::Result<IdMapping, 
     let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| invalid())?;
     let [container_id, mut host_id, size] = numbers[..] else { return Err(invalid()) };
     if relative.is_some() {
-        host_id = container
-            .to_host(host_id)
-            .ok_or_else(|| format!("could not find a user namespace mapping for the relative mapping {text:?}"))?;
+        host_id = container.to_host(host_id).ok_or_else(|| {
+            format!("could not find a user namespace mapping for the relative mapping {text:?}")
+        })?;
     }
     Ok(IdMapping { container_id, host_id, size })
 }
@@ -116,7 +125,8 @@ mod tests {
 
     #[test]
     fn crun_mappings() {
-        let uid_map = [(0, 0, 1), (1, 2, 1000)].map(|(container, host, size)| Range { container, host, size });
+        let uid_map =
+            [(0, 0, 1), (1, 2, 1000)].map(|(container, host, size)| Range { container, host, size });
         let container = Ids { uid_map: uid_map.into_iter().collect(), gid_map: Map::default() };
         let (uids, gids) = parse_maps("uids=@1-3-10#11-11-10;gids=0-100-10", &container).unwrap();
         assert_eq!(uids, [map(1, 4, 10), map(11, 11, 10)], "the example of crun(1)");

@@ -27,7 +27,11 @@ impl Map {
             let text = format!("{} mappings are more than the kernel's {MAX_LINES}", mappings.len());
             return Err(Error::refused(field, text));
         }
-        mappings.iter().enumerate().map(|(index, mapping)| range(mapping, &format!("{field}/{index}"))).collect()
+        mappings
+            .iter()
+            .enumerate()
+            .map(|(index, mapping)| range(mapping, &format!("{field}/{index}")))
+            .collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -63,7 +67,9 @@ fn range(mapping: &spec::IdMapping, field: &str) -> Result<Range> {
     if range.size == 0 {
         return Err(Error::refused(format!("{field}/size"), "a mapping of size 0 maps nothing"));
     }
-    if range.container.checked_add(range.size - 1).is_none() || range.host.checked_add(range.size - 1).is_none() {
+    if range.container.checked_add(range.size - 1).is_none()
+        || range.host.checked_add(range.size - 1).is_none()
+    {
         return Err(Error::refused(field, "the mapping goes beyond the largest id"));
     }
     Ok(range)
@@ -87,18 +93,14 @@ impl Ids {
         }
         if namespaces.is_new(Kind::User) {
             if uid_map.is_empty() && gid_map.is_empty() {
-                let text = "user namespaces enabled, but no namespace path to join nor mappings to apply specified";
+                let text =
+                    "user namespaces enabled, but no namespace path to join nor mappings to apply specified";
                 return Err(Error::refused("/linux/uidMappings", text));
             }
             require_root(&uid_map, "uid", "/linux/uidMappings")?;
             require_root(&gid_map, "gid", "/linux/gidMappings")?;
         }
         Ok(Self { uid_map, gid_map })
-    }
-
-    /// The host's owner of what belongs to the container's root; 0 where no map says otherwise.
-    pub(crate) fn host_root(&self) -> (u32, u32) {
-        (self.uid_map.to_host(0).unwrap_or(0), self.gid_map.to_host(0).unwrap_or(0))
     }
 }
 

@@ -83,7 +83,13 @@ impl Plan {
         };
         Ok(Self {
             rootfs: RootfsPlan::new(spec, &place)?,
-            process: process_plan(process, linux, &ids, given.host.support, given.new_keyring.then_some(given.id))?,
+            process: process_plan(
+                process,
+                linux,
+                &ids,
+                given.host.support,
+                given.new_keyring.then_some(given.id),
+            )?,
             hostname: spec.hostname.clone(),
             domainname: spec.domainname.clone(),
             sysctls: sysctl::compile(&linux.sysctl, own_namespaces(&namespaces))?,

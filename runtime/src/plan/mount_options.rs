@@ -5,7 +5,8 @@
 
 use libc::{
     MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_RELATIME,
+    MOUNT_ATTR_STRICTATIME,
 };
 
 /// A change to the attributes of a mount, as mount_setattr(2) takes it.
@@ -100,19 +101,36 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     Nothing,
-    Bind { recursive: bool },
+    Bind {
+        recursive: bool,
+    },
     Remount,
-    Vfs { flag: u64, on: bool },
-    Time { flag: libc::c_ulong, on: bool },
+    Vfs {
+        flag: u64,
+        on: bool,
+    },
+    Time {
+        flag: libc::c_ulong,
+        on: bool,
+    },
     /// A flag of the superblock: its name when on, its name when off.
-    Superblock { on_word: &'static str, off_word: &'static str, on: bool },
-    Recursive { flag: u64, on: bool },
+    Superblock {
+        on_word: &'static str,
+        off_word: &'static str,
+        on: bool,
+    },
+    Recursive {
+        flag: u64,
+        on: bool,
+    },
     Propagation(Propagation),
     CopyUp,
     CopySymlink,
     SourceNofollow,
     TargetNofollow,
-    Idmap { recursive: bool },
+    Idmap {
+        recursive: bool,
+    },
     /// crun's recursive forms of superblock flags: mount_setattr(2) has no attribute for them.
     Impossible,
 }
@@ -348,7 +366,8 @@ impl Options {
             (0, _) => Some("rw"),
             _ => Some("ro"),
         };
-        let others = self.superblock.iter().map(|&(on_word, off_word, on)| if on { on_word } else { off_word });
+        let others =
+            self.superblock.iter().map(|&(on_word, off_word, on)| if on { on_word } else { off_word });
         access.into_iter().chain(others)
     }
 }
@@ -456,7 +475,10 @@ mod tests {
         assert_eq!(parse("rrelatime").recursive, flags(0, MOUNT_ATTR__ATIME));
         assert_eq!(parse("rstrictatime rnoatime").recursive, flags(MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME));
         assert_eq!(parse("rnoatime ratime").recursive, flags(0, MOUNT_ATTR__ATIME));
-        assert_eq!(parse("rro rnodiratime rdev").recursive, flags(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NODEV));
+        assert_eq!(
+            parse("rro rnodiratime rdev").recursive,
+            flags(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NODEV)
+        );
     }
 
     #[test]
@@ -464,20 +486,35 @@ mod tests {
         let options = parse("rbind rprivate slave rro");
         assert!(!options.names_flags());
         assert!(options.bind && options.recursive_bind);
-        assert_eq!(options.propagation, [
-            Propagation { peers: Peers::Private, recursive: true },
-            Propagation { peers: Peers::Slave, recursive: false },
-        ]);
+        assert_eq!(
+            options.propagation,
+            [
+                Propagation { peers: Peers::Private, recursive: true },
+                Propagation { peers: Peers::Slave, recursive: false },
+            ]
+        );
     }
 
     #[test]
     fn unknown_words_go_to_the_file_system_split_as_the_kernel_splits() {
         let pair = |key: &str, value: &str| FsOption::Pair(key.into(), value.into());
-        assert_eq!(parse("size=64k,mode=1777 newinstance acl").data, [
-            pair("size", "64k"), pair("mode", "1777"), FsOption::Flag("newinstance".into()), FsOption::Flag("acl".into()),
-        ]);
-        assert_eq!(parse(r#"context="a:b:c1,c2",uid=1"#).data, [pair("context", "a:b:c1,c2"), pair("uid", "1")]);
-        assert_eq!(parse(r"lowerdir=/a\,b:/c,xino=on").data, [pair("lowerdir", r"/a\,b:/c"), pair("xino", "on")]);
+        assert_eq!(
+            parse("size=64k,mode=1777 newinstance acl").data,
+            [
+                pair("size", "64k"),
+                pair("mode", "1777"),
+                FsOption::Flag("newinstance".into()),
+                FsOption::Flag("acl".into()),
+            ]
+        );
+        assert_eq!(
+            parse(r#"context="a:b:c1,c2",uid=1"#).data,
+            [pair("context", "a:b:c1,c2"), pair("uid", "1")]
+        );
+        assert_eq!(
+            parse(r"lowerdir=/a\,b:/c,xino=on").data,
+            [pair("lowerdir", r"/a\,b:/c"), pair("xino", "on")]
+        );
     }
 
     #[test]
@@ -490,7 +527,10 @@ mod tests {
 
     #[test]
     fn remount_says_on_and_off() {
-        assert_eq!(parse("remount rw nolazytime sync").superblock_changes().collect::<Vec<_>>(), ["rw", "nolazytime", "sync"]);
+        assert_eq!(
+            parse("remount rw nolazytime sync").superblock_changes().collect::<Vec<_>>(),
+            ["rw", "nolazytime", "sync"]
+        );
         assert_eq!(parse("rsync").impossible.as_deref(), Some("rsync"));
     }
 }

@@ -11,8 +11,8 @@ use crate::spec::{Linux, Mount, Spec};
 use super::device_nodes::{DeviceNode, device_nodes};
 use super::idmap_words::{Container, Idmap, idmap};
 use super::ids::Ids;
-pub(crate) use super::mount_options::{Attributes, FsOption, Peers, Propagation};
 use super::mount_options::Options;
+pub(crate) use super::mount_options::{Attributes, FsOption, Peers, Propagation};
 use super::namespaces::{Kind as Namespace, Namespaces};
 
 /// What the command line and the bundle say about the root filesystem.
@@ -110,7 +110,9 @@ pub(crate) enum Kind {
     New(FileSystem),
     Cgroup(FileSystem),
     /// Changes a mount that is there: its superblock too, unless it is a bind.
-    Remount { superblock: Option<Vec<FsOption>> },
+    Remount {
+        superblock: Option<Vec<FsOption>>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -144,7 +146,8 @@ impl RootfsPlan {
         let context = Context { place, label: label.as_deref() };
         let mounts = spec.mounts.iter().enumerate().map(|(index, mount)| context.mount(index, mount));
         let mounts = mounts.collect::<Result<Vec<_>>>()?;
-        let dev_is_bind = mounts.iter().any(|mount| mount.target == "dev" && matches!(mount.kind, Kind::Bind(_)));
+        let dev_is_bind =
+            mounts.iter().any(|mount| mount.target == "dev" && matches!(mount.kind, Kind::Bind(_)));
         let devices = device_nodes(&linux.devices)?;
         Ok(Self {
             path: place.rootfs.to_owned(),
@@ -187,7 +190,10 @@ fn root_propagation(linux: &Linux, place: &Place) -> Result<Option<Propagation>>
 fn relative_destinations(mounts: &[Mount]) -> Vec<String> {
     let relative = mounts.iter().filter(|mount| !mount.destination.starts_with('/'));
     let warning = |mount: &Mount| {
-        format!("mount {}: relative destination path is **deprecated**, using it as relative to /", mount.destination)
+        format!(
+            "mount {}: relative destination path is **deprecated**, using it as relative to /",
+            mount.destination
+        )
     };
     relative.map(warning).collect()
 }
@@ -266,7 +272,8 @@ impl Context<'_> {
     fn mount(&self, index: usize, mount: &Mount) -> Result<MountPlan> {
         let options = Options::parse(&mount.options);
         let bind = options.bind || mount.kind == "bind";
-        let refused = |field: &str, reason: String| Error::refused(format!("/mounts/{index}/{field}"), reason);
+        let refused =
+            |field: &str, reason: String| Error::refused(format!("/mounts/{index}/{field}"), reason);
         check_strings(mount).map_err(|(field, reason)| refused(field, reason))?;
         check_options(&options, bind, &mount.kind).map_err(|reason| refused("options", reason))?;
         if self.place.rootless {
@@ -277,7 +284,8 @@ impl Context<'_> {
         }
         let target = in_root(&mount.destination);
         if target.is_empty() {
-            let reason = format!("mountpoint {:?} is on the top of rootfs {:?}", mount.destination, self.place.rootfs);
+            let reason =
+                format!("mountpoint {:?} is on the top of rootfs {:?}", mount.destination, self.place.rootfs);
             return Err(refused("destination", reason));
         }
         let late_readonly = !bind && options.readonly() && (mount.kind == "tmpfs" || target == "dev");
@@ -302,7 +310,9 @@ impl Context<'_> {
         let idmap = idmap(index, mount, options.idmap.as_ref(), container)?;
         self.check_idmap(index, idmap.as_ref(), bind)?;
         Ok(match mount.kind.as_str() {
-            _ if options.remount => Kind::Remount { superblock: (!bind).then(|| superblock_changes(options)) },
+            _ if options.remount => {
+                Kind::Remount { superblock: (!bind).then(|| superblock_changes(options)) }
+            }
             _ if bind => Kind::Bind(Bind {
                 recursive: options.recursive_bind,
                 copy_symlink: options.copy_symlink,
@@ -383,7 +393,9 @@ fn check_options(options: &Options, bind: bool, kind: &str) -> std::result::Resu
         return Err("bind mounts cannot have any filesystem-specific options applied".into());
     }
     if let Some(word) = &options.impossible {
-        return Err(format!("mount option {word:?} cannot be applied recursively: it belongs to a whole file system"));
+        return Err(format!(
+            "mount option {word:?} cannot be applied recursively: it belongs to a whole file system"
+        ));
     }
     if options.copy_symlink && (options.source_nofollow || options.target_nofollow) {
         return Err("`copy-symlink` is mutually exclusive with `src-nofollow` and `dest-nofollow`".into());

@@ -132,7 +132,9 @@ impl Namespaces {
             (false, _, true) => {
                 "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one"
             }
-            (false, false, false) => "time namespace offsets specified, but time namespace isn't enabled in the config",
+            (false, false, false) => {
+                "time namespace offsets specified, but time namespace isn't enabled in the config"
+            }
             _ => return Ok(()),
         };
         Err(Error::refused("/linux/timeOffsets", text))
@@ -161,10 +163,11 @@ fn clock_offsets(offsets: &BTreeMap<String, spec::TimeOffset>) -> Result<Vec<Clo
     offsets
         .iter()
         .map(|(name, offset)| {
-            let clock = ["boottime", "monotonic"].into_iter().find(|clock| clock == name).ok_or_else(|| {
-                let text = format!("unknown clock {name:?}, only monotonic and boottime have an offset");
-                Error::refused(format!("/linux/timeOffsets/{name}"), text)
-            })?;
+            let clock =
+                ["boottime", "monotonic"].into_iter().find(|clock| clock == name).ok_or_else(|| {
+                    let text = format!("unknown clock {name:?}, only monotonic and boottime have an offset");
+                    Error::refused(format!("/linux/timeOffsets/{name}"), text)
+                })?;
             if offset.nanosecs >= 1_000_000_000 {
                 let text = format!("{} is not below 1000000000", offset.nanosecs);
                 return Err(Error::refused(format!("/linux/timeOffsets/{name}/nanosecs"), text));
@@ -196,9 +199,17 @@ mod tests {
     #[test]
     fn what_the_spec_forbids_is_refused_by_name() {
         let cases = [
-            (r#"{"namespaces":[{"type":"pid"},{"type":"pid"}]}"#, "/linux/namespaces/1", "duplicated ns \"pid\""),
+            (
+                r#"{"namespaces":[{"type":"pid"},{"type":"pid"}]}"#,
+                "/linux/namespaces/1",
+                "duplicated ns \"pid\"",
+            ),
             (r#"{"namespaces":[{"type":"disk"}]}"#, "/linux/namespaces/0", "unknown namespace type \"disk\""),
-            (r#"{"namespaces":[{"type":"pid","path":"a"}]}"#, "/linux/namespaces/0/path", "not an absolute path"),
+            (
+                r#"{"namespaces":[{"type":"pid","path":"a"}]}"#,
+                "/linux/namespaces/0/path",
+                "not an absolute path",
+            ),
             (r#"{"timeOffsets":{"boottime":{"secs":1}}}"#, "/linux/timeOffsets", "isn't enabled"),
             (
                 r#"{"namespaces":[{"type":"time","path":"/a"}],"timeOffsets":{"boottime":{"secs":1}}}"#,

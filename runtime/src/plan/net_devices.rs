@@ -28,7 +28,8 @@ pub(crate) fn plan(
     let plan = devices.iter().map(|(host_name, device)| {
         let name = if device.name.is_empty() { host_name } else { &device.name };
         for name in [host_name, name] {
-            check_name(name).map_err(|text| Error::refused(format!("/linux/netDevices/{host_name}"), text))?;
+            check_name(name)
+                .map_err(|text| Error::refused(format!("/linux/netDevices/{host_name}"), text))?;
         }
         Ok(NetDevice { host_name: host_name.clone(), name: name.clone() })
     });
@@ -55,10 +56,10 @@ mod tests {
 
     #[test]
     fn a_device_keeps_its_name_unless_told() {
-        let devices = plan_of(
-            r#"{"namespaces":[{"type":"network"}],"netDevices":{"a":{},"b":{"name":"eth0"}}}"#,
-        );
-        let names: Vec<_> = devices.unwrap().into_iter().map(|device| (device.host_name, device.name)).collect();
+        let devices =
+            plan_of(r#"{"namespaces":[{"type":"network"}],"netDevices":{"a":{},"b":{"name":"eth0"}}}"#);
+        let names: Vec<_> =
+            devices.unwrap().into_iter().map(|device| (device.host_name, device.name)).collect();
         assert_eq!(names, [("a".into(), "a".into()), ("b".into(), "eth0".into())]);
     }
 

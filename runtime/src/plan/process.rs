@@ -102,12 +102,7 @@ impl ProcessPlan {
     /// # Errors
     /// The first rule that is broken, with the pointer of its field.
     pub(crate) fn new(given: Given<'_>) -> Result<Self> {
-        let Given {
-            process,
-            linux,
-            support,
-            ..
-        } = given;
+        let Given { process, linux, support, .. } = given;
         let mut warnings = Vec::new();
         Ok(Self {
             cwd: cwd(&process.cwd)?,
@@ -124,23 +119,11 @@ impl ProcessPlan {
             rlimits: attributes::rlimits(&process.rlimits)?,
             no_new_privileges: process.no_new_privileges,
             oom_score_adj: attributes::oom_score_adj(process.oom_score_adj)?,
-            scheduler: process
-                .scheduler
-                .as_ref()
-                .map(attributes::scheduler)
-                .transpose()?,
-            io_priority: process
-                .io_priority
-                .as_ref()
-                .map(attributes::io_priority)
-                .transpose()?,
+            scheduler: process.scheduler.as_ref().map(attributes::scheduler).transpose()?,
+            io_priority: process.io_priority.as_ref().map(attributes::io_priority).transpose()?,
             affinity: attributes::affinity(process.exec_cpu_affinity.as_ref())?,
             personality: attributes::personality(linux.personality.as_ref(), &mut warnings)?,
-            memory_policy: linux
-                .memory_policy
-                .as_ref()
-                .map(attributes::memory_policy)
-                .transpose()?,
+            memory_policy: linux.memory_policy.as_ref().map(attributes::memory_policy).transpose()?,
             apparmor: attributes::apparmor(&process.apparmor_profile, support)?,
             selinux: attributes::selinux(&process.selinux_label, support)?,
             keyring: given.keyring_for.map(keyring).transpose()?,
@@ -190,10 +173,7 @@ fn args(args: &[String]) -> Result<Vec<CString>> {
     if args.is_empty() {
         return Err(Error::refused("/process/args", "args must not be empty"));
     }
-    args.iter()
-        .enumerate()
-        .map(|(index, arg)| c_string(arg, &format!("/process/args/{index}")))
-        .collect()
+    args.iter().enumerate().map(|(index, arg)| c_string(arg, &format!("/process/args/{index}"))).collect()
 }
 
 fn cwd(cwd: &str) -> Result<CString> {
@@ -217,13 +197,8 @@ fn terminal(process: &spec::Process) -> Result<Terminal> {
             Error::refused(format!("/process/consoleSize/{name}"), reason)
         })
     };
-    let size = Size {
-        rows: side("height", size.height)?,
-        columns: side("width", size.width)?,
-    };
-    Ok(Terminal::New(
-        (size.rows != 0 && size.columns != 0).then_some(size),
-    ))
+    let size = Size { rows: side("height", size.height)?, columns: side("width", size.width)? };
+    Ok(Terminal::New((size.rows != 0 && size.columns != 0).then_some(size)))
 }
 
 fn umask(umask: Option<u32>) -> Result<u32> {

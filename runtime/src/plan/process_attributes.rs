@@ -28,15 +28,13 @@ pub(super) fn capabilities(
     let given = process.capabilities.as_ref()?;
     let mut ignored = BTreeSet::new();
     let mut set = |names: &[String]| {
-        names
-            .iter()
-            .fold(0, |set, name| match capabilities::number(name) {
-                Some(number) if number <= last => set | 1 << number,
-                _ => {
-                    ignored.insert(name.clone());
-                    set
-                }
-            })
+        names.iter().fold(0, |set, name| match capabilities::number(name) {
+            Some(number) if number <= last => set | 1 << number,
+            _ => {
+                ignored.insert(name.clone());
+                set
+            }
+        })
     };
     let sets = CapSets {
         bounding: set(&given.bounding),
@@ -47,10 +45,7 @@ pub(super) fn capabilities(
     };
     if !ignored.is_empty() {
         let names: Vec<_> = ignored.into_iter().collect();
-        warnings.push(format!(
-            "ignoring unknown or unavailable capabilities: [{}]",
-            names.join(" ")
-        ));
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" ")));
     }
     Some(sets)
 }
@@ -62,21 +57,13 @@ pub(super) fn rlimits(given: &[spec::Rlimit]) -> Result<Vec<Rlimit>> {
         let (name, resource) = rlimits::resource(kind)
             .ok_or_else(|| Error::refused(field("type"), format!("wrong rlimit value: {kind}")))?;
         if limits.iter().any(|limit| limit.name == name) {
-            return Err(Error::refused(
-                field("type"),
-                format!("rlimit {name} is given more than once"),
-            ));
+            return Err(Error::refused(field("type"), format!("rlimit {name} is given more than once")));
         }
         if soft > hard {
             let reason = format!("invalid rlimit {name}: soft limit {soft} is above hard limit {hard}");
             return Err(Error::refused(field("soft"), reason));
         }
-        limits.push(Rlimit {
-            name,
-            resource,
-            soft,
-            hard,
-        });
+        limits.push(Rlimit { name, resource, soft, hard });
     }
     Ok(limits)
 }
@@ -103,19 +90,11 @@ pub(super) fn scheduler(given: &spec::Scheduler) -> Result<SchedAttr> {
     check_scheduler_fields(given)?;
     let mut flags = 0;
     for (index, name) in given.flags.iter().enumerate() {
-        flags |= scheduler::flag(name).ok_or_else(|| {
-            refuse(
-                &format!("flags/{index}"),
-                format!("invalid scheduler flag: {name}"),
-            )
-        })?;
+        flags |= scheduler::flag(name)
+            .ok_or_else(|| refuse(&format!("flags/{index}"), format!("invalid scheduler flag: {name}")))?;
     }
-    let priority = u32::try_from(given.priority).map_err(|_| {
-        refuse(
-            "priority",
-            format!("invalid scheduler.priority: {}", given.priority),
-        )
-    })?;
+    let priority = u32::try_from(given.priority)
+        .map_err(|_| refuse("priority", format!("invalid scheduler.priority: {}", given.priority)))?;
     Ok(SchedAttr {
         size: SchedAttr::SIZE,
         policy,
@@ -134,21 +113,14 @@ fn check_scheduler_fields(given: &spec::Scheduler) -> Result<()> {
     let refuse = |name: &str, reason: String| Err(Error::refused(format!("{SCHEDULER}/{name}"), reason));
     let policy = given.policy.as_str();
     if matches!(policy, "SCHED_OTHER" | "SCHED_BATCH") && !(-20..=19).contains(&given.nice) {
-        let reason = format!(
-            "invalid scheduler.nice: {} when scheduler.policy is {policy}",
-            given.nice
-        );
+        let reason = format!("invalid scheduler.nice: {} when scheduler.policy is {policy}", given.nice);
         return refuse("nice", reason);
     }
     if given.priority != 0 && !matches!(policy, "SCHED_FIFO" | "SCHED_RR") {
         let reason = "scheduler.priority can only be specified for SchedFIFO or SchedRR policy";
         return refuse("priority", reason.into());
     }
-    let times = [
-        ("runtime", given.runtime),
-        ("deadline", given.deadline),
-        ("period", given.period),
-    ];
+    let times = [("runtime", given.runtime), ("deadline", given.deadline), ("period", given.period)];
     match times.into_iter().find(|(_, time)| *time != 0) {
         Some((name, _)) if policy != "SCHED_DEADLINE" => {
             let reason = "scheduler runtime/deadline/period can only be specified for SchedDeadline policy";
@@ -160,15 +132,9 @@ fn check_scheduler_fields(given: &spec::Scheduler) -> Result<()> {
 
 pub(super) fn io_priority(given: &spec::IoPriority) -> Result<IoPriority> {
     let refuse = |name: &str, reason: String| Error::refused(format!("/process/ioPriority/{name}"), reason);
-    let priority = u8::try_from(given.priority)
-        .ok()
-        .filter(|priority| *priority <= 7);
-    let priority = priority.ok_or_else(|| {
-        refuse(
-            "priority",
-            format!("invalid ioPriority.Priority: {}", given.priority),
-        )
-    })?;
+    let priority = u8::try_from(given.priority).ok().filter(|priority| *priority <= 7);
+    let priority = priority
+        .ok_or_else(|| refuse("priority", format!("invalid ioPriority.Priority: {}", given.priority)))?;
     let class = scheduler::io_class(&given.class)
         .ok_or_else(|| refuse("class", format!("invalid ioPriority.Class: {:?}", given.class)))?;
     Ok(IoPriority::new(class, priority))
@@ -208,10 +174,7 @@ pub(super) fn personality(
         ));
     }
     let personality = Personality::from_domain(domain).ok_or_else(|| {
-        Error::refused(
-            "/linux/personality/domain",
-            format!("invalid personality domain {domain}"),
-        )
+        Error::refused("/linux/personality/domain", format!("invalid personality domain {domain}"))
     })?;
     Ok(Some(personality))
 }
@@ -227,21 +190,16 @@ pub(super) fn memory_policy(given: &spec::MemoryPolicy) -> Result<MemoryPolicy> 
     };
     for (index, name) in given.flags.iter().enumerate() {
         mode |= mempolicy::flag(name).ok_or_else(|| {
-            refuse(
-                &format!("flags/{index}"),
-                format!("invalid memory policy flag {name:?}"),
-            )
+            refuse(&format!("flags/{index}"), format!("invalid memory policy flag {name:?}"))
         })?;
     }
     match (wanted, nodes.len()) {
-        (Nodes::None, count @ 1..) => Err(refuse(
-            "nodes",
-            format!("memory policy mode requires 0 nodes but got {count}"),
-        )),
-        (Nodes::Some, 0) => Err(refuse(
-            "nodes",
-            "memory policy mode requires at least one node but got 0".into(),
-        )),
+        (Nodes::None, count @ 1..) => {
+            Err(refuse("nodes", format!("memory policy mode requires 0 nodes but got {count}")))
+        }
+        (Nodes::Some, 0) => {
+            Err(refuse("nodes", "memory policy mode requires at least one node but got 0".into()))
+        }
         _ => Ok(MemoryPolicy { mode, nodes }),
     }
 }

@@ -27,10 +27,7 @@ pub(crate) struct OwnNamespaces {
 
 /// Checks each name and finds its file; texts are runc's.
 pub(crate) fn compile(given: &BTreeMap<String, String>, own: OwnNamespaces) -> Result<Vec<Sysctl>> {
-    given
-        .iter()
-        .map(|(name, value)| compile_one(name, value, own))
-        .collect()
+    given.iter().map(|(name, value)| compile_one(name, value, own)).collect()
 }
 
 fn compile_one(name: &str, value: &str, own: OwnNamespaces) -> Result<Sysctl> {
@@ -40,28 +37,17 @@ fn compile_one(name: &str, value: &str, own: OwnNamespaces) -> Result<Sysctl> {
     let field = || format!("/linux/sysctl/{}", name.replace('~', "~0").replace('/', "~1"));
     check_namespace(&dotted, own).map_err(|reason| Error::refused(field(), reason))?;
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) || path.contains('\0') {
-        return Err(Error::refused(
-            field(),
-            format!("sysctl {dotted:?} names no file"),
-        ));
+        return Err(Error::refused(field(), format!("sysctl {dotted:?} names no file")));
     }
-    Ok(Sysctl {
-        name: dotted,
-        path,
-        value: value.to_owned(),
-    })
+    Ok(Sysctl { name: dotted, path, value: value.to_owned() })
 }
 
 fn check_namespace(name: &str, own: OwnNamespaces) -> Result<(), String> {
     if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
-        return allow_if(own.ipc, || {
-            format!("sysctl {name:?} is not allowed in the hosts ipc namespace")
-        });
+        return allow_if(own.ipc, || format!("sysctl {name:?} is not allowed in the hosts ipc namespace"));
     }
     if name.starts_with("net.") {
-        return allow_if(own.network, || {
-            format!("sysctl {name:?} not allowed in host network namespace")
-        });
+        return allow_if(own.network, || format!("sysctl {name:?} not allowed in host network namespace"));
     }
     if name == "kernel.domainname" && own.uts {
         return Ok(());
@@ -107,12 +93,7 @@ fn swap_separators(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: OwnNamespaces = OwnNamespaces {
-        ipc: true,
-        network: true,
-        user: true,
-        uts: true,
-    };
+    const ALL: OwnNamespaces = OwnNamespaces { ipc: true, network: true, user: true, uts: true };
 
     fn refusal(name: &str, own: OwnNamespaces) -> String {
         compile_one(name, "1", own).expect_err(name).line()
@@ -123,14 +104,8 @@ mod tests {
         let cases = [
             ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
             ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
-            (
-                "net/ipv4/conf/eno2.100/rp_filter",
-                "net/ipv4/conf/eno2.100/rp_filter",
-            ),
-            (
-                "net.ipv4.conf.eno2/100.rp_filter",
-                "net/ipv4/conf/eno2.100/rp_filter",
-            ),
+            ("net/ipv4/conf/eno2.100/rp_filter", "net/ipv4/conf/eno2.100/rp_filter"),
+            ("net.ipv4.conf.eno2/100.rp_filter", "net/ipv4/conf/eno2.100/rp_filter"),
             ("kernel/shmmax", "kernel/shmmax"),
             ("kernel.domainname", "kernel/domainname"),
             ("fs.mqueue.msg_max", "fs/mqueue/msg_max"),
@@ -145,22 +120,10 @@ mod tests {
     fn only_namespaces_of_the_container_are_written() {
         let none = OwnNamespaces::default();
         let cases = [
-            (
-                "kernel.shmmax",
-                r#"sysctl "kernel.shmmax" is not allowed in the hosts ipc namespace"#,
-            ),
-            (
-                "fs/mqueue/msg_max",
-                r#"sysctl "fs.mqueue.msg_max" is not allowed in the hosts ipc namespace"#,
-            ),
-            (
-                "net.core.somaxconn",
-                r#"sysctl "net.core.somaxconn" not allowed in host network namespace"#,
-            ),
-            (
-                "kernel.domainname",
-                r#"sysctl "kernel.domainname" is not in a separate kernel namespace"#,
-            ),
+            ("kernel.shmmax", r#"sysctl "kernel.shmmax" is not allowed in the hosts ipc namespace"#),
+            ("fs/mqueue/msg_max", r#"sysctl "fs.mqueue.msg_max" is not allowed in the hosts ipc namespace"#),
+            ("net.core.somaxconn", r#"sysctl "net.core.somaxconn" not allowed in host network namespace"#),
+            ("kernel.domainname", r#"sysctl "kernel.domainname" is not in a separate kernel namespace"#),
             (
                 "user.max_pid_namespaces",
                 "setting ucounts without a user namespace not allowed: user.max_pid_namespaces",
@@ -173,19 +136,9 @@ mod tests {
 
     #[test]
     fn what_no_namespace_owns_is_refused_always() {
-        for name in [
-            "vm.swappiness",
-            "kernel.core_pattern",
-            "kernel.shmmaxx",
-            "netx.a",
-            "",
-            "net",
-        ] {
+        for name in ["vm.swappiness", "kernel.core_pattern", "kernel.shmmaxx", "netx.a", "", "net"] {
             let text = refusal(name, ALL);
-            assert_eq!(
-                text,
-                format!("sysctl {name:?} is not in a separate kernel namespace")
-            );
+            assert_eq!(text, format!("sysctl {name:?} is not in a separate kernel namespace"));
         }
         assert_eq!(
             refusal("kernel.hostname", ALL),
@@ -195,13 +148,8 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_its_directory() {
-        for name in [
-            "net///kernel/x",
-            "net.a//.//.b",
-            "net.ipv4.//.x",
-            "net/../kernel/core_pattern",
-            "net.",
-        ] {
+        for name in ["net///kernel/x", "net.a//.//.b", "net.ipv4.//.x", "net/../kernel/core_pattern", "net."]
+        {
             assert!(compile_one(name, "1", ALL).is_err(), "{name} was taken");
         }
     }

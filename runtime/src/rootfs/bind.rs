@@ -53,15 +53,22 @@ fn take_source(mount: &MountPlan, bind: &Bind, sources: &mut Sources) -> sys::Re
 
 pub(super) fn clone_source(mount: &MountPlan, bind: &Bind) -> sys::Result<OwnedFd> {
     let depth = if bind.recursive { Depth::Tree } else { Depth::One };
-    if bind.nofollow { clone_tree_nofollow(CWD, &mount.source, depth) } else { clone_tree(CWD, &mount.source, depth) }
+    if bind.nofollow {
+        clone_tree_nofollow(CWD, &mount.source, depth)
+    } else {
+        clone_tree(CWD, &mount.source, depth)
+    }
 }
 
 /// The named flags and no others; where others are locked (mount_namespaces(7)), the named ones on top of them.
 pub(super) fn set_flags(fd: &OwnedFd, mount: &MountPlan) -> Result<()> {
     let Some(flags) = mount.flags else { return Ok(()) };
     match change_attributes(fd, Depth::One, flags.exact) {
-        Err(error) if error.errno == Errno::PERM => change_attributes(fd, Depth::One, flags.lenient)
-            .during(|| "failed to set user-requested vfs flags on bind-mount: cannot change locked flags".into()),
+        Err(error) if error.errno == Errno::PERM => {
+            change_attributes(fd, Depth::One, flags.lenient).during(|| {
+                "failed to set user-requested vfs flags on bind-mount: cannot change locked flags".into()
+            })
+        }
         result => Ok(result?),
     }
 }

@@ -44,15 +44,19 @@ fn mount_unified(
     let fs = FileSystem { name: "cgroup2".into(), ..fs.clone() };
     let made = match make_file_system(&fs, &mount.source, attributes, None) {
         // In a user namespace the kernel wants the cgroup namespace to be its own too.
-        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => match clone_directory(&unified_source(view)) {
-            // The container's cgroup is out of sight: better none than the host's (CVE-2023-25809).
-            Err(error) if error.errno == Errno::NOENT && view.rootless => mask::empty_directory(plan.label.as_deref())?,
-            result => {
-                let made = result?;
-                bind::set_flags(&made, mount)?;
-                made
+        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => {
+            match clone_directory(&unified_source(view)) {
+                // The container's cgroup is out of sight: better none than the host's (CVE-2023-25809).
+                Err(error) if error.errno == Errno::NOENT && view.rootless => {
+                    mask::empty_directory(plan.label.as_deref())?
+                }
+                result => {
+                    let made = result?;
+                    bind::set_flags(&made, mount)?;
+                    made
+                }
             }
-        },
+        }
         result => result?,
     };
     put_in_place(&made, &target.fd, mount)?;
@@ -61,7 +65,8 @@ fn mount_unified(
 
 fn unified_source(view: &CgroupView<'_>) -> PathBuf {
     let own = view.paths.get("").filter(|_| view.namespace);
-    let whole = || view.hierarchies.iter().find(|hierarchy| is_unified(hierarchy)).map(|it| it.mount_point.clone());
+    let whole =
+        || view.hierarchies.iter().find(|hierarchy| is_unified(hierarchy)).map(|it| it.mount_point.clone());
     own.cloned().or_else(whole).unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"))
 }
 
@@ -70,14 +75,21 @@ fn is_unified(hierarchy: &Hierarchy) -> bool {
 }
 
 fn clone_directory(path: &Path) -> sys::Result<OwnedFd> {
-    let text = path.to_str().ok_or_else(|| sys::Error { call: format!("open_tree({path:?})"), errno: Errno::ILSEQ })?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| sys::Error { call: format!("open_tree({path:?})"), errno: Errno::ILSEQ })?;
     clone_tree(CWD, text, Depth::Tree)
 }
 
 const SAFE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 
 /// A tmpfs with a directory per hierarchy, and a link per controller of those that have several.
-fn mount_legacy(root: &RootDir, mount: &MountPlan, view: &CgroupView<'_>, plan: &RootfsPlan) -> Result<Mounted> {
+fn mount_legacy(
+    root: &RootDir,
+    mount: &MountPlan,
+    view: &CgroupView<'_>,
+    plan: &RootfsPlan,
+) -> Result<Mounted> {
     let (target, _) = find_target(root, mount, || Ok(Missing::Directory))?;
     let top = make_file_system(&top_file_system(plan.label.as_deref()), "tmpfs", SAFE, None)?;
     put_in_place(&top, &target.fd, mount)?;
@@ -101,7 +113,12 @@ fn top_file_system(label: Option<&str>) -> FileSystem {
     FileSystem { name: "tmpfs".into(), options, inherits_mode: false, copy_up: false, label_root: None }
 }
 
-fn open_hierarchy(hierarchy: &Hierarchy, mount: &MountPlan, view: &CgroupView<'_>, attributes: u64) -> Result<OwnedFd> {
+fn open_hierarchy(
+    hierarchy: &Hierarchy,
+    mount: &MountPlan,
+    view: &CgroupView<'_>,
+    attributes: u64,
+) -> Result<OwnedFd> {
     if view.namespace {
         let (fs, source) = namespaced(hierarchy);
         return Ok(make_file_system(&fs, &source, attributes, None)?);
@@ -120,7 +137,8 @@ fn namespaced(hierarchy: &Hierarchy) -> (FileSystem, String) {
     };
     let name = if is_unified(hierarchy) { "cgroup2" } else { "cgroup" };
     let options = options.map(option).collect();
-    let fs = FileSystem { name: name.into(), options, inherits_mode: false, copy_up: false, label_root: None };
+    let fs =
+        FileSystem { name: name.into(), options, inherits_mode: false, copy_up: false, label_root: None };
     // Named hierarchies have their name as source, so that `findmnt` shows it.
     let source = hierarchy.controllers.iter().find_map(|controller| controller.strip_prefix("name="));
     (fs, source.unwrap_or("cgroup").to_owned())

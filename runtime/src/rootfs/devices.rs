@@ -13,10 +13,16 @@ use crate::sys::files::{chown_fd, exists, make_node_at, open_at, stat_fd, symlin
 use crate::sys::mounts::{Depth, attach_at_nofollow, clone_tree};
 use crate::sys::{self, Errno};
 
-use super::{DIRECTORY, Last, Missing, RootDir, Sources};
+use super::{Last, Missing, Root, RootDir, Sources};
 
-pub(super) fn fill_dev(root: &RootDir, nodes: &[DeviceNode], in_user_namespace: bool, sources: &mut Sources) -> Result<()> {
-    let dev = root.find("dev", Missing::Directory, Last::Follow).during(|| "configuring container /dev".into())?.fd;
+pub(super) fn fill_dev(
+    root: &RootDir,
+    nodes: &[DeviceNode],
+    in_user_namespace: bool,
+    sources: &mut Sources,
+) -> Result<()> {
+    let dev =
+        root.find("dev", Missing::Directory, Last::Follow).during(|| "configuring container /dev".into())?.fd;
     // Without mknod(2) a node is the host's, bound.
     let mut bind = in_user_namespace;
     for node in nodes {
@@ -27,7 +33,13 @@ pub(super) fn fill_dev(root: &RootDir, nodes: &[DeviceNode], in_user_namespace: 
     link_standard(&dev).during(|| "configuring container /dev: error setting up /dev symlinks".into())
 }
 
-fn place_node(root: &RootDir, dev: &OwnedFd, node: &DeviceNode, bind: &mut bool, sources: &mut Sources) -> Result<()> {
+fn place_node(
+    root: &RootDir,
+    dev: &OwnedFd,
+    node: &DeviceNode,
+    bind: &mut bool,
+    sources: &mut Sources,
+) -> Result<()> {
     let direct = node.path.strip_prefix("dev/").filter(|name| !name.contains('/'));
     let (parent, name) = match direct {
         Some(name) => (None, name),
@@ -76,7 +88,12 @@ fn verify(fd: &OwnedFd, node: &DeviceNode) -> sys::Result<()> {
     Err(sys::Error { call: format!("/{} was replaced while it was made", node.path), errno: Errno::INVAL })
 }
 
-fn bind_node(directory: BorrowedFd<'_>, name: &str, node: &DeviceNode, prepared: Option<OwnedFd>) -> sys::Result<()> {
+fn bind_node(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    node: &DeviceNode,
+    prepared: Option<OwnedFd>,
+) -> sys::Result<()> {
     let source = match clone_tree(CWD, &format!("/{}", node.path), Depth::One) {
         Err(error) => prepared.ok_or(error)?,
         Ok(source) => source,
@@ -100,7 +117,12 @@ fn link_ptmx(dev: &OwnedFd) -> sys::Result<()> {
 }
 
 fn link_standard(dev: &OwnedFd) -> sys::Result<()> {
-    let links = [("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"), ("/proc/self/fd/2", "stderr")];
+    let links = [
+        ("/proc/self/fd", "fd"),
+        ("/proc/self/fd/0", "stdin"),
+        ("/proc/self/fd/1", "stdout"),
+        ("/proc/self/fd/2", "stderr"),
+    ];
     // Only a kernel with CONFIG_PROC_KCORE has it.
     let core = exists("/proc/kcore").then_some(("/proc/kcore", "core"));
     for (target, name) in links.into_iter().chain(core) {
@@ -121,7 +143,7 @@ pub(super) fn is_null(fd: impl AsFd) -> sys::Result<bool> {
 
 /// Standard descriptors on the host's `/dev/null` move to the container's, so that no inode of the host is left.
 /// After [`super::enter_root`].
-pub(crate) fn reopen_null(root: &RootDir) -> Result<()> {
+pub(crate) fn reopen_null(root: &Root) -> Result<()> {
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let mut null = None;
     for (number, stream) in streams.into_iter().enumerate() {
@@ -130,7 +152,7 @@ pub(crate) fn reopen_null(root: &RootDir) -> Result<()> {
         }
         let fd = match null.take() {
             Some(fd) => fd,
-            None => open_null(root).during(|| "error reopening /dev/null inside container".into())?,
+            None => open_null(root.dir()).during(|| "error reopening /dev/null inside container".into())?,
         };
         let set = [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr];
         sys::Named::named(set[number](&fd), || format!("dup2({number})"))?;
@@ -139,7 +161,7 @@ pub(crate) fn reopen_null(root: &RootDir) -> Result<()> {
     Ok(())
 }
 
-fn open_null(root: &RootDir) -> sys::Result<OwnedFd> {
+pub(super) fn open_null(root: &RootDir) -> sys::Result<OwnedFd> {
     let dev = root.find("dev", Missing::Fail, Last::Follow)?.fd;
     let null = open_at(&dev, "null", OFlags::RDWR | OFlags::NOFOLLOW)?;
     if is_null(&null)? {

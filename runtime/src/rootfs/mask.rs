@@ -10,8 +10,8 @@ use rustix::fs::CWD;
 
 use crate::error::{During, Result};
 use crate::sys::mounts::{
-    Depth, MountChange, attach_at, change_mount, clone_tree, clone_tree_at, clone_tree_nofollow, create_fs, mount_fs,
-    open_fs, set_fs_option,
+    Depth, MountChange, attach_at, change_mount, clone_tree, clone_tree_at, clone_tree_nofollow, create_fs,
+    mount_fs, open_fs, set_fs_option,
 };
 use crate::sys::{self, Errno};
 
@@ -60,7 +60,10 @@ impl Mask {
     pub(super) fn take_null(label: Option<String>) -> Result<Self> {
         let null = clone_tree_nofollow(CWD, "/dev/null", Depth::One).during(|| "can't mask paths".into())?;
         if !is_null(&null)? {
-            let error = sys::Error { call: "the host's /dev/null is not the null device".into(), errno: Errno::INVAL };
+            let error = sys::Error {
+                call: "the host's /dev/null is not the null device".into(),
+                errno: Errno::INVAL,
+            };
             return Err(error).during(|| "can't mask paths".into());
         }
         Ok(Self { null: Cover::new(null), empty: None, label })

@@ -17,6 +17,8 @@ mod sources;
 mod tmpfs_copyup;
 
 #[cfg(test)]
+mod scratch;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use knarr_cgroups::Hierarchies;
-use rustix::fs::OFlags;
 
 use crate::error::{During, Result};
 use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
@@ -84,7 +85,11 @@ pub(crate) fn build(plan: &RootfsPlan, sources: Sources, around: &mut Surroundin
     result
 }
 
-fn build_with_no_umask(plan: &RootfsPlan, mut sources: Sources, around: &mut Surroundings<'_>) -> Result<Root> {
+fn build_with_no_umask(
+    plan: &RootfsPlan,
+    mut sources: Sources,
+    around: &mut Surroundings<'_>,
+) -> Result<Root> {
     let dir = propagation::prepare_root(plan).during(|| "error preparing rootfs".into())?;
     let mask = if plan.masked.is_empty() { None } else { Some(Mask::take_null(plan.label.clone())?) };
     let mut root = Root { dir, late_readonly: Vec::new(), mask };
@@ -146,7 +151,8 @@ pub(crate) fn finalize(root: &Root, plan: &RootfsPlan) -> Result<()> {
             .during(|| format!("error remounting {:?} as readonly", plan.mounts[*index].destination))?;
     }
     if plan.readonly {
-        change_mount(root.fd(), Depth::One, &readonly).during(|| "error setting rootfs as readonly".into())?;
+        change_mount(root.fd(), Depth::One, &readonly)
+            .during(|| "error setting rootfs as readonly".into())?;
     }
     Ok(())
 }
@@ -154,7 +160,8 @@ pub(crate) fn finalize(root: &Root, plan: &RootfsPlan) -> Result<()> {
 /// `readonlyPaths`, then `maskedPaths`.
 pub(crate) fn restrict(root: &mut Root, plan: &RootfsPlan) -> Result<()> {
     for path in &plan.readonly_paths {
-        mask::make_readonly(root.dir.fd(), path).during(|| format!("can't make {:?} read-only", format!("/{path}")))?;
+        mask::make_readonly(root.dir.fd(), path)
+            .during(|| format!("can't make {:?} read-only", format!("/{path}")))?;
     }
     if let Some(mask) = &mut root.mask {
         for path in &plan.masked {
@@ -177,6 +184,3 @@ impl AsFd for Root {
         self.fd()
     }
 }
-
-/// `OFlags` for a directory in which something is made.
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);

@@ -13,8 +13,8 @@ use crate::plan::mounts::{
 };
 use crate::sys::files::{open_at, set_attribute, stat_fd};
 use crate::sys::mounts::{
-    Depth, MountChange, attach, attach_at, change_mount, clone_tree, create_fs, mount_fs, open_fs, pick_fs, reconfigure_fs, set_fs_flag,
-    set_fs_option,
+    Depth, MountChange, attach, attach_at, change_mount, clone_tree, create_fs, mount_fs, open_fs, pick_fs,
+    reconfigure_fs, set_fs_flag, set_fs_option,
 };
 use crate::sys::{self, Errno};
 
@@ -27,7 +27,12 @@ pub(super) enum Mounted {
     Nowhere,
 }
 
-pub(super) fn mount_new(plan: &RootfsPlan, root: &RootDir, mount: &MountPlan, fs: &FileSystem) -> Result<Mounted> {
+pub(super) fn mount_new(
+    plan: &RootfsPlan,
+    root: &RootDir,
+    mount: &MountPlan,
+    fs: &FileSystem,
+) -> Result<Mounted> {
     let (target, existed) = find_target(root, mount, || Ok(Missing::Directory))?;
     let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
     let mode = if fs.inherits_mode && existed { Some(stat_fd(&target.fd)?.st_mode & 0o7777) } else { None };
@@ -151,7 +156,8 @@ pub(super) fn change_attributes(mount: &OwnedFd, depth: Depth, attributes: Attri
 
 /// EINVAL stands for many things; a directory on a file or the reverse has a word of its own, which engines know.
 fn name_mismatch(made: &OwnedFd, target: &OwnedFd, error: sys::Error) -> sys::Error {
-    let is_directory = |fd| stat_fd(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    let is_directory =
+        |fd| stat_fd(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
     if error.errno == Errno::INVAL && is_directory(made) != is_directory(target) {
         return sys::Error { errno: Errno::NOTDIR, ..error };
     }

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::plan::mounts::{Jail, Peers, Propagation, RootfsPlan};
 use crate::sys::files::{change_dir, change_dir_fd, open_at, read_to_end};
 use crate::sys::mounts::{
-    Depth, MountChange, attach_at, change_mount, change_mount_at, chroot_here, create_fs, detach, mount_fs, open_fs,
-    pivot_here,
+    Depth, MountChange, attach_at, change_mount, change_mount_at, chroot_here, create_fs, detach, mount_fs,
+    open_fs, pivot_here,
 };
 use crate::sys::{self, Errno};
 

@@ -66,7 +66,9 @@ fn path_text(path: &Path) -> sys::Result<&str> {
 /// What could not be said while the old root was there, or would have reached the host.
 pub(super) fn set_final(root: BorrowedFd<'_>, plan: &RootfsPlan) -> Result<()> {
     match plan.propagation {
-        Some(word) if plan.jail != Jail::Chroot && matches!(word.peers, Peers::Shared | Peers::Unbindable) => {
+        Some(word)
+            if plan.jail != Jail::Chroot && matches!(word.peers, Peers::Shared | Peers::Unbindable) =>
+        {
             let (depth, change) = change_of(word);
             Ok(change_mount(root, depth, &change)?)
         }

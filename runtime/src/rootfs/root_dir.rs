@@ -100,7 +100,10 @@ impl RootDir {
     pub(crate) fn symlink(&self, target: &str, path: &str) -> Result<()> {
         let (directory, name) = self.parent(path)?;
         match symlink_at(target, &directory, name) {
-            Err(error) if error.errno == Errno::EXIST && read_link_at(&directory, name).is_ok_and(|at| at == target) => {
+            Err(error)
+                if error.errno == Errno::EXIST
+                    && read_link_at(&directory, name).is_ok_and(|at| at == target) =>
+            {
                 Ok(())
             }
             result => result,
@@ -115,7 +118,9 @@ impl RootDir {
             }
             match open_at2(&self.fd, path, flags, resolve) {
                 Err(error) if error.errno == Errno::AGAIN => {}
-                Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => self.openat2_refused.set(true),
+                Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => {
+                    self.openat2_refused.set(true)
+                }
                 result => return Some(result),
             }
         }
@@ -168,7 +173,9 @@ impl Walk<'_> {
             return Ok(());
         }
         let fd = match open_at(self.here(), name, OFlags::PATH | OFlags::NOFOLLOW) {
-            Err(error) if error.errno == Errno::NOENT && missing != Missing::Fail => return self.make(name, missing),
+            Err(error) if error.errno == Errno::NOENT && missing != Missing::Fail => {
+                return self.make(name, missing);
+            }
             result => result?,
         };
         let keep = last == Last::Keep && self.ahead.is_empty();

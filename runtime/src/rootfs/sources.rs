@@ -80,7 +80,8 @@ fn prepare_bind(
     let host = plan.propagation.unwrap_or(Propagation { peers: Peers::Slave, recursive: true });
     propagation::apply(tree.as_fd(), &[Propagation { recursive: true, ..host }])?;
     if let Some(idmap) = &bind.idmap {
-        map_ids(&tree, idmap, known).during(|| format!("failed to set MOUNT_ATTR_IDMAP on {}", mount.source))?;
+        map_ids(&tree, idmap, known)
+            .during(|| format!("failed to set MOUNT_ATTR_IDMAP on {}", mount.source))?;
     }
     Ok(Some(tree))
 }
@@ -89,7 +90,11 @@ fn prepare_bind(
 fn prepare_devices(plan: &RootfsPlan) -> Vec<(usize, OwnedFd)> {
     let listed = plan.dev.iter().flatten().filter_map(|node| Some((node.index?, node)));
     // A device that is missing is an error of the child's, which names it.
-    listed.filter_map(|(index, node)| Some((index, clone_tree(CWD, &format!("/{}", node.path), Depth::One).ok()?))).collect()
+    listed
+        .filter_map(|(index, node)| {
+            Some((index, clone_tree(CWD, &format!("/{}", node.path), Depth::One).ok()?))
+        })
+        .collect()
 }
 
 fn map_ids(tree: &OwnedFd, idmap: &Idmap, known: &mut KnownNamespaces) -> Result<()> {
@@ -104,7 +109,8 @@ fn map_ids(tree: &OwnedFd, idmap: &Idmap, known: &mut KnownNamespaces) -> Result
     let change = MountChange { ids: Some(known[at].1.as_fd()), ..MountChange::default() };
     match change_mount(tree, depth, &change) {
         Err(error) if error.errno == Errno::INVAL => {
-            let act = || "the filesystem of the source may not support id-mapped mounts on this kernel".into();
+            let act =
+                || "the filesystem of the source may not support id-mapped mounts on this kernel".into();
             Err(error).during(act)
         }
         result => Ok(result?),

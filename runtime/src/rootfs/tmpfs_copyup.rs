@@ -9,8 +9,8 @@ use rustix::fs::{FileType, OFlags, Stat};
 
 use crate::error::{During, Result};
 use crate::sys::files::{
-    attributes_of, chmod_fd, chown_at, chown_fd, copy_content, create_at, make_dir_at, make_node_at, names_in, open_at,
-    read_link_at, set_attribute, set_times, stat_at, stat_fd, symlink_at,
+    attributes_of, chmod_fd, chown_at, chown_fd, copy_content, create_at, make_dir_at, make_node_at,
+    names_in, open_at, read_link_at, set_attribute, set_times, stat_at, stat_fd, symlink_at,
 };
 use crate::sys::{self, Errno};
 

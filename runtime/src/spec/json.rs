@@ -26,11 +26,7 @@ fn parse_forgiving<T: DeserializeOwned>(json: &[u8], strict: serde_json::Error) 
     drop_nulls(&mut document);
     serde_json::from_value(document).map_err(|forgiving: serde_json::Error| {
         // The same complaint, but the first pass knows where.
-        if strict.to_string().starts_with(&forgiving.to_string()) {
-            strict
-        } else {
-            forgiving
-        }
+        if strict.to_string().starts_with(&forgiving.to_string()) { strict } else { forgiving }
     })
 }
 

@@ -13,11 +13,8 @@ const EVERY_FIELD: &str = include_str!("every_field.json");
 fn every_field_is_read_and_written_back_byte_for_byte() {
     let spec: Spec = parse(EVERY_FIELD.as_bytes()).unwrap();
     let mut written = Vec::new();
-    spec.serialize(&mut Serializer::with_formatter(
-        &mut written,
-        PrettyFormatter::with_indent(b"\t"),
-    ))
-    .unwrap();
+    spec.serialize(&mut Serializer::with_formatter(&mut written, PrettyFormatter::with_indent(b"\t")))
+        .unwrap();
     assert_eq!(String::from_utf8(written).unwrap(), EVERY_FIELD.trim_end());
 }
 
@@ -42,13 +39,7 @@ fn any_member_may_be_absent() {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         let mut damaged = whole.clone();
         let name = name.replace("~1", "/").replace("~0", "~");
-        damaged
-            .pointer_mut(parent)
-            .unwrap()
-            .as_object_mut()
-            .unwrap()
-            .remove(&name)
-            .unwrap();
+        damaged.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(&name).unwrap();
         // No second pass may be needed for this one.
         serde_json::from_value::<Spec>(damaged).unwrap_or_else(|error| panic!("without {pointer}: {error}"));
     }
@@ -105,16 +96,10 @@ fn a_wrong_type_is_refused_with_its_place() {
         ("{\n \"process\": {\"terminal\": \"yes\"}\n}", "line 2 column 30"),
         ("{\"domainname\": null,\n \"hostname\": 7}", "expected a string"),
         ("{\"process\":{\"user\":{\"uid\":-1}}}", "line 1 column "),
-        (
-            "{\"process\":{\"user\":{\"uid\":4294967296}}}",
-            "expected u32 at line 1",
-        ),
+        ("{\"process\":{\"user\":{\"uid\":4294967296}}}", "expected u32 at line 1"),
         ("{\"process\":{\"args\":[\"a\", null]}}", "invalid type: null"),
         ("{\"hostname\":\"a\"", "EOF while parsing an object at line 1"),
-        (
-            "{\"hostname\":\"a\"} x",
-            "trailing characters at line 1 column 18",
-        ),
+        ("{\"hostname\":\"a\"} x", "trailing characters at line 1 column 18"),
         ("{\"hostname\":\"\u{1}\"}", "control character"),
         ("", "EOF while parsing a value at line 1 column 0"),
     ] {
@@ -134,11 +119,9 @@ fn members(value: &Value, at: &str) -> Vec<String> {
                 std::iter::once(pointer).chain(inner)
             })
             .collect(),
-        Value::Array(array) => array
-            .iter()
-            .enumerate()
-            .flat_map(|(i, element)| members(element, &format!("{at}/{i}")))
-            .collect(),
+        Value::Array(array) => {
+            array.iter().enumerate().flat_map(|(i, element)| members(element, &format!("{at}/{i}"))).collect()
+        }
         _ => vec![],
     }
 }

@@ -32,13 +32,7 @@ pub(crate) fn sched_setattr(attr: &SchedAttr) -> Result<()> {
     // claims more than its size.
     let ret = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(attr), 0) };
     check(ret, || {
-        let SchedAttr {
-            policy,
-            flags,
-            nice,
-            priority,
-            ..
-        } = attr;
+        let SchedAttr { policy, flags, nice, priority, .. } = attr;
         format!("sched_setattr(policy {policy}, flags {flags:#x}, nice {nice}, priority {priority})")
     })?;
     Ok(())
@@ -48,17 +42,9 @@ pub(crate) fn sched_setattr(attr: &SchedAttr) -> Result<()> {
 pub(crate) fn ioprio_set(priority: u16) -> Result<()> {
     const IOPRIO_WHO_PROCESS: libc::c_int = 1;
     // SAFETY: no pointers.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_ioprio_set,
-            IOPRIO_WHO_PROCESS,
-            0,
-            libc::c_int::from(priority),
-        )
-    };
-    check(ret, || {
-        format!("ioprio_set(IOPRIO_WHO_PROCESS, 0, {priority:#x})")
-    })?;
+    let ret =
+        unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, libc::c_int::from(priority)) };
+    check(ret, || format!("ioprio_set(IOPRIO_WHO_PROCESS, 0, {priority:#x})"))?;
     Ok(())
 }
 
@@ -83,11 +69,7 @@ pub(crate) fn personality(persona: libc::c_int) -> Result<()> {
 pub(crate) fn set_mempolicy(mode: libc::c_int, nodes: &[u64]) -> Result<()> {
     // The kernel looks at one bit less than it is told of.
     let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
-    let mask = if nodes.is_empty() {
-        std::ptr::null()
-    } else {
-        nodes.as_ptr()
-    };
+    let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
     // SAFETY: the kernel reads `bits - 1` bits, which the slice has, or nothing.
     let ret = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) };
     check(ret, || format!("set_mempolicy({mode:#x}, {nodes:x?})"))?;
@@ -99,10 +81,7 @@ pub(crate) fn keyctl_join_session_keyring(name: &CStr) -> Result<i32> {
     // SAFETY: a C string that outlives the call.
     let ret = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
     let serial = check(ret, || format!("keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name:?})"))?;
-    i32::try_from(serial).map_err(|_| Error {
-        call: "key serial number".into(),
-        errno: Errno::RANGE,
-    })
+    i32::try_from(serial).map_err(|_| Error { call: "key serial number".into(), errno: Errno::RANGE })
 }
 
 /// Sets the permissions of a key.

@@ -37,7 +37,13 @@ pub(crate) fn make_dir_at(dir: impl AsFd, path: &str, mode: u32) -> Result<()> {
 }
 
 /// mknodat(2): a device, fifo or empty regular file.
-pub(crate) fn make_node_at(dir: impl AsFd, path: &str, kind: FileType, mode: u32, (major, minor): (u32, u32)) -> Result<()> {
+pub(crate) fn make_node_at(
+    dir: impl AsFd,
+    path: &str,
+    kind: FileType,
+    mode: u32,
+    (major, minor): (u32, u32),
+) -> Result<()> {
     rustix::fs::mknodat(dir, path, kind, Mode::from_raw_mode(mode), rustix::fs::makedev(major, minor))
         .named(|| format!("mknod({path:?}, {mode:#o}, {major}:{minor})"))
 }
@@ -80,8 +86,14 @@ pub(crate) fn chown_fd(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
 
 /// fchownat(2), links not followed.
 pub(crate) fn chown_at(dir: impl AsFd, path: &str, uid: u32, gid: u32) -> Result<()> {
-    rustix::fs::chownat(dir, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)
-        .named(|| format!("chown({path:?}, {uid}:{gid})"))
+    rustix::fs::chownat(
+        dir,
+        path,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .named(|| format!("chown({path:?}, {uid}:{gid})"))
 }
 
 /// fchmod(2).
@@ -92,8 +104,14 @@ pub(crate) fn chmod_fd(fd: impl AsFd, mode: u32) -> Result<()> {
 /// futimens(2): the times of access and change that `stat` has.
 pub(crate) fn set_times(fd: impl AsFd, stat: &Stat) -> Result<()> {
     let times = rustix::fs::Timestamps {
-        last_access: rustix::fs::Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec.cast_signed() },
-        last_modification: rustix::fs::Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() },
+        last_access: rustix::fs::Timespec {
+            tv_sec: stat.st_atime,
+            tv_nsec: stat.st_atime_nsec.cast_signed(),
+        },
+        last_modification: rustix::fs::Timespec {
+            tv_sec: stat.st_mtime,
+            tv_nsec: stat.st_mtime_nsec.cast_signed(),
+        },
     };
     rustix::fs::futimens(fd, &times).named(|| "futimens".into())
 }
@@ -129,7 +147,9 @@ pub(crate) fn copy_content(from: impl AsFd, to: impl AsFd) -> Result<()> {
         };
         match copied {
             // Files of proc and sys claim to be empty to copy_file_range.
-            Ok(0) | Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) if !sendfile => sendfile = true,
+            Ok(0) | Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) if !sendfile => {
+                sendfile = true
+            }
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(errno) => return Err(Error { call: "sendfile".into(), errno }),

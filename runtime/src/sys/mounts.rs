@@ -145,7 +145,8 @@ pub(crate) fn change_mount(mount: impl AsFd, depth: Depth, change: &MountChange<
 
 /// mount_setattr(2) on the mount at `path`.
 pub(crate) fn change_mount_at(path: &Path, depth: Depth, change: &MountChange<'_>) -> Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Error { call: "mount_setattr".into(), errno: Errno::INVAL })?;
+    let path = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error { call: "mount_setattr".into(), errno: Errno::INVAL })?;
     mount_setattr(CWD, &path, depth.flag(), change)
 }
 
@@ -156,7 +157,8 @@ pub(crate) fn pivot_here() -> Result<()> {
 
 /// umount2(2), MNT_DETACH.
 pub(crate) fn detach(path: &str) -> Result<()> {
-    rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).named(|| format!("umount2({path:?}, MNT_DETACH)"))
+    rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH)
+        .named(|| format!("umount2({path:?}, MNT_DETACH)"))
 }
 
 /// chroot(2) to the working directory.

@@ -36,12 +36,7 @@ pub fn for_container(container: Container<'_>) -> Profile {
     syscalls.extend(sockets());
     syscalls.extend(PERSONALITIES.map(|value| allow_if("personality", compare(0, "SCMP_CMP_EQ", value))));
     syscalls.extend(of_architecture().map(allow));
-    syscalls.extend(
-        WITH_CAPABILITY
-            .iter()
-            .filter(|(name, _)| has(name))
-            .map(|(_, names)| allow(names)),
-    );
+    syscalls.extend(WITH_CAPABILITY.iter().filter(|(name, _)| has(name)).map(|(_, names)| allow(names)));
     if !has("CAP_SYS_ADMIN") {
         syscalls.extend(no_new_namespaces());
     }
@@ -83,54 +78,29 @@ fn of_architecture() -> Option<&'static str> {
 /// Every address family but the kernel's crypto sockets and those to the hypervisor. Three rules, because two
 /// conditions on one argument in one rule would each count alone.
 fn sockets() -> [Rule; 3] {
-    [
-        ("SCMP_CMP_LT", AF_ALG),
-        ("SCMP_CMP_EQ", AF_ALG + 1),
-        ("SCMP_CMP_GT", AF_VSOCK),
-    ]
-    .map(|(op, family)| allow_if("socket", compare(0, op, family)))
+    [("SCMP_CMP_LT", AF_ALG), ("SCMP_CMP_EQ", AF_ALG + 1), ("SCMP_CMP_GT", AF_VSOCK)]
+        .map(|(op, family)| allow_if("socket", compare(0, op, family)))
 }
 
 /// clone(2) without namespaces. A filter cannot look into the arguments of clone3(2), and its callers fall back to
 /// clone(2) on `ENOSYS` alone.
 fn no_new_namespaces() -> [Rule; 2] {
-    let without = Arg {
-        index: 0,
-        value: CLONE_NEW,
-        value_two: 0,
-        op: "SCMP_CMP_MASKED_EQ".into(),
-    };
-    let clone3 = Rule {
-        action: "SCMP_ACT_ERRNO".into(),
-        errno_ret: Some(ENOSYS),
-        ..allow("clone3")
-    };
+    let without = Arg { index: 0, value: CLONE_NEW, value_two: 0, op: "SCMP_CMP_MASKED_EQ".into() };
+    let clone3 = Rule { action: "SCMP_ACT_ERRNO".into(), errno_ret: Some(ENOSYS), ..allow("clone3") };
     [allow_if("clone", without), clone3]
 }
 
 fn allow(names: &str) -> Rule {
     let names = names.split_whitespace().map(str::to_owned).collect();
-    Rule {
-        names,
-        action: "SCMP_ACT_ALLOW".into(),
-        ..Rule::default()
-    }
+    Rule { names, action: "SCMP_ACT_ALLOW".into(), ..Rule::default() }
 }
 
 fn allow_if(name: &str, arg: Arg) -> Rule {
-    Rule {
-        args: vec![arg],
-        ..allow(name)
-    }
+    Rule { args: vec![arg], ..allow(name) }
 }
 
 fn compare(index: u32, op: &str, value: u64) -> Arg {
-    Arg {
-        index,
-        value,
-        value_two: 0,
-        op: op.into(),
-    }
+    Arg { index, value, value_two: 0, op: op.into() }
 }
 
 #[cfg(test)]
@@ -140,34 +110,18 @@ mod tests {
 
     fn verdict(capabilities: &[&str], kernel: (u32, u32), name: &str, args: [u64; 6]) -> Action {
         let capabilities: Vec<String> = capabilities.iter().map(|c| (*c).to_owned()).collect();
-        let profile = for_container(Container {
-            capabilities: &capabilities,
-            kernel,
-        });
+        let profile = for_container(Container { capabilities: &capabilities, kernel });
         let number = syscalls::number(name, Abi::native()).expect(name);
-        let call = Call {
-            number,
-            token: Abi::native().token(),
-            args,
-        };
-        Explainer::new(&profile)
-            .expect("the default profile is valid")
-            .explain(&call)
-            .action
+        let call = Call { number, token: Abi::native().token(), args };
+        Explainer::new(&profile).expect("the default profile is valid").explain(&call).action
     }
 
     const NOTHING: [u64; 6] = [0; 6];
 
     #[test]
     fn every_name_is_a_call_somewhere() {
-        let capabilities: Vec<String> = WITH_CAPABILITY
-            .iter()
-            .map(|(name, _)| (*name).to_owned())
-            .collect();
-        let profile = for_container(Container {
-            capabilities: &capabilities,
-            kernel: (6, 0),
-        });
+        let capabilities: Vec<String> = WITH_CAPABILITY.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let profile = for_container(Container { capabilities: &capabilities, kernel: (6, 0) });
         let program = crate::compile(&profile).expect("the default profile is valid");
         assert_eq!(program.unknown(), [] as [&str; 0]);
     }
@@ -175,47 +129,26 @@ mod tests {
     #[test]
     fn capabilities_open_their_calls() {
         assert_eq!(verdict(&[], (6, 1), "mount", NOTHING), Action::Errno(1));
-        assert_eq!(
-            verdict(&["CAP_SYS_ADMIN"], (6, 1), "mount", NOTHING),
-            Action::Allow
-        );
-        assert_eq!(
-            verdict(&["CAP_SYS_TIME"], (6, 1), "clock_settime", NOTHING),
-            Action::Allow
-        );
-        assert_eq!(
-            verdict(&["CAP_SYS_TIME"], (6, 1), "bpf", NOTHING),
-            Action::Errno(1)
-        );
+        assert_eq!(verdict(&["CAP_SYS_ADMIN"], (6, 1), "mount", NOTHING), Action::Allow);
+        assert_eq!(verdict(&["CAP_SYS_TIME"], (6, 1), "clock_settime", NOTHING), Action::Allow);
+        assert_eq!(verdict(&["CAP_SYS_TIME"], (6, 1), "bpf", NOTHING), Action::Errno(1));
     }
 
     #[test]
     fn namespaces_need_sys_admin() {
         let newuser = [0x1000_0011, 0, 0, 0, 0, 0];
         assert_eq!(verdict(&[], (6, 1), "clone", newuser), Action::Errno(1));
-        assert_eq!(
-            verdict(&[], (6, 1), "clone", [0x0120_0011, 0, 0, 0, 0, 0]),
-            Action::Allow
-        );
+        assert_eq!(verdict(&[], (6, 1), "clone", [0x0120_0011, 0, 0, 0, 0, 0]), Action::Allow);
         assert_eq!(verdict(&[], (6, 1), "clone3", NOTHING), Action::Errno(38));
-        assert_eq!(
-            verdict(&["CAP_SYS_ADMIN"], (6, 1), "clone", newuser),
-            Action::Allow
-        );
-        assert_eq!(
-            verdict(&["CAP_SYS_ADMIN"], (6, 1), "clone3", NOTHING),
-            Action::Allow
-        );
+        assert_eq!(verdict(&["CAP_SYS_ADMIN"], (6, 1), "clone", newuser), Action::Allow);
+        assert_eq!(verdict(&["CAP_SYS_ADMIN"], (6, 1), "clone3", NOTHING), Action::Allow);
     }
 
     #[test]
     fn tracing_needs_the_kernel_or_the_capability() {
         assert_eq!(verdict(&[], (4, 7), "ptrace", NOTHING), Action::Errno(1));
         assert_eq!(verdict(&[], (4, 8), "ptrace", NOTHING), Action::Allow);
-        assert_eq!(
-            verdict(&["CAP_SYS_PTRACE"], (3, 10), "ptrace", NOTHING),
-            Action::Allow
-        );
+        assert_eq!(verdict(&["CAP_SYS_PTRACE"], (3, 10), "ptrace", NOTHING), Action::Allow);
     }
 
     #[test]

@@ -55,15 +55,9 @@ pub(super) const WITH_CAPABILITY: [(&str, &str); 14] = [
     ("CAP_SYS_BOOT", "reboot"),
     ("CAP_SYS_CHROOT", "chroot"),
     ("CAP_SYS_MODULE", "delete_module finit_module init_module"),
-    (
-        "CAP_SYS_NICE",
-        "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
-    ),
+    ("CAP_SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
     ("CAP_SYS_PACCT", "acct"),
-    (
-        "CAP_SYS_PTRACE",
-        "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace",
-    ),
+    ("CAP_SYS_PTRACE", "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace"),
     ("CAP_SYS_RAWIO", "ioperm iopl"),
     ("CAP_SYS_TIME", "clock_settime clock_settime64 settimeofday stime"),
     ("CAP_SYS_TTY_CONFIG", "vhangup"),

@@ -21,6 +21,16 @@ pub(crate) const NATIVE: Abi = Abi::Riscv64;
 pub(crate) const NATIVE: Abi = Abi::Loongarch64;
 #[cfg(all(target_arch = "powerpc64", target_endian = "little"))]
 pub(crate) const NATIVE: Abi = Abi::Ppc64Le;
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "x86",
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "loongarch64",
+    all(target_arch = "powerpc64", target_endian = "little")
+)))]
+compile_error!("there is no syscall table for this architecture");
 
 /// A call known by name on at least one ABI.
 #[derive(Debug, Clone, Copy)]
@@ -100,10 +110,7 @@ pub fn name(number: u32, abi: Abi) -> Option<&'static str> {
 
 /// Every call of an ABI by name, with its number.
 pub fn all(abi: Abi) -> impl Iterator<Item = (&'static str, u32)> {
-    TABLE
-        .iter()
-        .map(move |(name, row)| (*name, row[abi.column()]))
-        .filter(|(_, nr)| *nr != X)
+    TABLE.iter().map(move |(name, row)| (*name, row[abi.column()])).filter(|(_, nr)| *nr != X)
 }
 
 const SLOTS: usize = 2048;
@@ -120,10 +127,7 @@ const fn build_index() -> [u16; SLOTS] {
             slot = (slot + 1) & (SLOTS - 1);
         }
         row += 1;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the table has fewer rows than slots"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the table has fewer rows than slots")]
         {
             index[slot] = row as u16;
         }

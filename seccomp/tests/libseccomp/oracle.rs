@@ -25,13 +25,7 @@ pub(crate) fn filter(profile: &Profile) -> Option<Filter> {
         let added = filter.add_arch(arch(abi));
         assert!(added == 0 || added == -libc::EEXIST, "{abi:?}: {added}");
     }
-    if profile
-        .syscalls
-        .iter()
-        .map(|rule| rule.names.len())
-        .sum::<usize>()
-        > 32
-    {
+    if profile.syscalls.iter().map(|rule| rule.names.len()).sum::<usize>() > 32 {
         assert_eq!(filter.set(sys::OPTIMIZE, 2), 0);
     }
     for rule in &profile.syscalls {
@@ -39,11 +33,7 @@ pub(crate) fn filter(profile: &Profile) -> Option<Filter> {
         if action == default {
             continue;
         }
-        for number in rule
-            .names
-            .iter()
-            .filter_map(|name| sys::number(name, sys::NATIVE))
-        {
+        for number in rule.names.iter().filter_map(|name| sys::number(name, sys::NATIVE)) {
             for conditions in alternatives(rule) {
                 match -filter.add_rule(action, number, &conditions) {
                     0 => {}
@@ -69,45 +59,22 @@ fn export(filter: &Filter) -> Vec<SockFilter> {
     });
     let half = |b: &[u8]| u16::from_ne_bytes([b[0], b[1]]);
     let word = |b: &[u8]| u32::from_ne_bytes([b[4], b[5], b[6], b[7]]);
-    bytes
-        .chunks(8)
-        .map(|b| SockFilter {
-            code: half(b),
-            jt: b[2],
-            jf: b[3],
-            k: word(b),
-        })
-        .collect()
+    bytes.chunks(8).map(|b| SockFilter { code: half(b), jt: b[2], jf: b[3], k: word(b) }).collect()
 }
 
 fn alternatives(rule: &Rule) -> Vec<Vec<ArgCompare>> {
     let conditions: Vec<_> = rule.args.iter().map(condition).collect();
-    let repeated = rule
-        .args
-        .iter()
-        .enumerate()
-        .any(|(i, a)| rule.args[..i].iter().any(|b| a.index == b.index));
-    if repeated {
-        conditions.into_iter().map(|c| vec![c]).collect()
-    } else {
-        vec![conditions]
-    }
+    let repeated =
+        rule.args.iter().enumerate().any(|(i, a)| rule.args[..i].iter().any(|b| a.index == b.index));
+    if repeated { conditions.into_iter().map(|c| vec![c]).collect() } else { vec![conditions] }
 }
 
 fn condition(arg: &Arg) -> ArgCompare {
     // enum scmp_compare counts from 1.
     let ops = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
-    let op = ops
-        .iter()
-        .position(|op| arg.op.strip_prefix("SCMP_CMP_") == Some(op))
-        .expect("an operator");
+    let op = ops.iter().position(|op| arg.op.strip_prefix("SCMP_CMP_") == Some(op)).expect("an operator");
     let op = i32::try_from(op + 1).expect("a small number");
-    ArgCompare {
-        arg: arg.index,
-        op,
-        datum_a: arg.value,
-        datum_b: arg.value_two,
-    }
+    ArgCompare { arg: arg.index, op, datum_a: arg.value, datum_b: arg.value_two }
 }
 
 /// `SCMP_ACT_*` of seccomp.h.

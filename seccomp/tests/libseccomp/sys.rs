@@ -2,7 +2,7 @@
 //! static: the libseccomp crate can only ask for the shared object or for an archive in a configured place.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
@@ -31,6 +31,7 @@ unsafe extern "C" {
     fn seccomp_export_bpf(filter: *mut c_void, fd: c_int) -> c_int;
     fn seccomp_load(filter: *mut c_void) -> c_int;
     fn seccomp_syscall_resolve_name_arch(arch: u32, name: *const c_char) -> c_int;
+    fn seccomp_syscall_resolve_num_arch(arch: u32, number: c_int) -> *mut c_char;
 }
 
 /// `SCMP_ARCH_NATIVE`.
@@ -90,4 +91,36 @@ pub(crate) fn number(name: &str, arch: u32) -> Option<c_int> {
     // SAFETY: the string is terminated and outlives the call.
     let number = unsafe { seccomp_syscall_resolve_name_arch(arch, name.as_ptr()) };
     (number != ERROR).then_some(number)
+}
+
+/// The name of a number.
+#[allow(dead_code, reason = "for the comparison of tables")]
+pub(crate) fn name(number: c_int, arch: u32) -> Option<String> {
+    // SAFETY: no pointers go in; what comes out is null or a string from malloc that is ours.
+    let name = NonNull::new(unsafe { seccomp_syscall_resolve_num_arch(arch, number) })?;
+    // SAFETY: see above; it is copied before it is freed.
+    let copy = unsafe { CStr::from_ptr(name.as_ptr()) }.to_str().map(str::to_owned);
+    // SAFETY: see above; nobody else has it.
+    unsafe { libc::free(name.as_ptr().cast()) };
+    copy.ok()
+}
+
+/// Runs `act` in a child with `no_new_privs` set, and waits for it.
+#[allow(dead_code, reason = "for the bench")]
+pub(crate) fn in_child(act: impl FnOnce()) {
+    // SAFETY: the bench has one thread, so the child may do what it likes; it leaves by _exit.
+    match unsafe { libc::fork() } {
+        0 => {
+            // SAFETY: no memory is passed.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            act();
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(0) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: `status` outlives the call.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Profiles to compile and calls to try on them, for every test of verdicts.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use knarr_seccomp::default_profile::{Container, for_container};
 use knarr_seccomp::{Abi, Arg, Call, Profile, Rule, syscalls};
@@ -26,13 +26,10 @@ pub(crate) const ALL_CAPABILITIES: [&str; 14] = [
 /// Docker's default profile for a container with these capabilities.
 pub(crate) fn docker(capabilities: &[&str]) -> Profile {
     let capabilities: Vec<String> = capabilities.iter().map(|c| (*c).to_owned()).collect();
-    for_container(Container {
-        capabilities: &capabilities,
-        kernel: (6, 1),
-    })
+    for_container(Container { capabilities: &capabilities, kernel: (6, 1) })
 }
 
-/// containerd's default, which Kubernetes calls RuntimeDefault: Docker's, with three more calls and no errno of its own.
+/// containerd's default, which Kubernetes calls `RuntimeDefault`: Docker's, with three more calls and no errno of its own.
 pub(crate) fn kubernetes() -> Profile {
     let mut profile = docker(&["CAP_SYS_CHROOT"]);
     profile.default_errno_ret = None;
@@ -50,17 +47,11 @@ pub(crate) fn podman() -> Profile {
     let denied = "bdflush io_pgetevents kexec_file_load kexec_load migrate_pages move_pages nfsservctl oldfstat oldlstat \
                   oldolduname oldstat olduname pciconfig_iobase sgetmask ssetmask swapoff swapon sysfs uselib userfaultfd \
                   ustat vm86 vm86old vmsplice mount bpf clone3 setns";
-    profile
-        .syscalls
-        .insert(0, rule("SCMP_ACT_ERRNO", Some(1), denied, vec![]));
+    profile.syscalls.insert(0, rule("SCMP_ACT_ERRNO", Some(1), denied, vec![]));
     let audit = vec![arg(0, "SCMP_CMP_EQ", 16, 0), arg(2, "SCMP_CMP_EQ", 9, 0)];
-    profile
-        .syscalls
-        .push(rule("SCMP_ACT_ERRNO", Some(22), "socket", audit));
+    profile.syscalls.push(rule("SCMP_ACT_ERRNO", Some(22), "socket", audit));
     for arg in [arg(2, "SCMP_CMP_NE", 9, 0), arg(0, "SCMP_CMP_NE", 16, 0)] {
-        profile
-            .syscalls
-            .push(rule("SCMP_ACT_ALLOW", None, "socket", vec![arg]));
+        profile.syscalls.push(rule("SCMP_ACT_ALLOW", None, "socket", vec![arg]));
     }
     profile
 }
@@ -72,31 +63,11 @@ pub(crate) fn runc_suite() -> Profile {
     Profile {
         default_action: "SCMP_ACT_ERRNO".into(),
         syscalls: vec![
-            rule(
-                "SCMP_ACT_ALLOW",
-                None,
-                "write exit_group brk arch_prctl set_tid_address statx",
-                vec![],
-            ),
+            rule("SCMP_ACT_ALLOW", None, "write exit_group brk arch_prctl set_tid_address statx", vec![]),
             rule("SCMP_ACT_ALLOW", None, "socket", vec![masked(2, 0xf00, 0)]),
-            rule(
-                "SCMP_ACT_ALLOW",
-                None,
-                "process_vm_readv",
-                vec![eq(0, 100), eq(0, 9001)],
-            ),
-            rule(
-                "SCMP_ACT_ERRNO",
-                Some(55),
-                "process_vm_writev",
-                vec![eq(0, 1337), eq(0, 2020)],
-            ),
-            rule(
-                "SCMP_ACT_ALLOW",
-                None,
-                "ftruncate",
-                vec![eq(0, 123_456_789), eq(1, 1337)],
-            ),
+            rule("SCMP_ACT_ALLOW", None, "process_vm_readv", vec![eq(0, 100), eq(0, 9001)]),
+            rule("SCMP_ACT_ERRNO", Some(55), "process_vm_writev", vec![eq(0, 1337), eq(0, 2020)]),
+            rule("SCMP_ACT_ALLOW", None, "ftruncate", vec![eq(0, 123_456_789), eq(1, 1337)]),
             rule("SCMP_ACT_ALLOW", None, "dup3", vec![eq(0, 1)]),
             rule("SCMP_ACT_ALLOW", None, "dup3", vec![eq(0, 3)]),
             rule("SCMP_ACT_ERRNO", None, "unshare setns", vec![]),
@@ -107,15 +78,7 @@ pub(crate) fn runc_suite() -> Profile {
 
 /// Every operator on every half, several actions, every ABI of the host.
 pub(crate) fn operators() -> Profile {
-    let values = [
-        0,
-        1,
-        0x7fff_ffff,
-        0xffff_ffff,
-        0x1_0000_0000,
-        0x5_0000_0007,
-        u64::MAX,
-    ];
+    let values = [0, 1, 0x7fff_ffff, 0xffff_ffff, 0x1_0000_0000, 0x5_0000_0007, u64::MAX];
     let ops = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
     let names: Vec<&str> = syscalls::all(Abi::X86).map(|(name, _)| name).collect();
     let mut syscalls = vec![rule("SCMP_ACT_ALLOW", None, "read close", vec![])];
@@ -123,12 +86,7 @@ pub(crate) fn operators() -> Profile {
         for (j, op) in ops.into_iter().enumerate() {
             let index = u32::try_from((i + j) % 6).expect("below 6");
             let arg = arg(index, &format!("SCMP_CMP_{op}"), value, 0x5_0000_0001);
-            syscalls.push(rule(
-                "SCMP_ACT_LOG",
-                None,
-                names[i * ops.len() + j + 20],
-                vec![arg],
-            ));
+            syscalls.push(rule("SCMP_ACT_LOG", None, names[i * ops.len() + j + 20], vec![arg]));
         }
     }
     Profile {
@@ -141,28 +99,15 @@ pub(crate) fn operators() -> Profile {
 
 /// Every profile above, and deny lists, by name.
 pub(crate) fn profiles() -> Vec<(&'static str, Profile)> {
-    let mut deny = Profile {
-        default_action: "SCMP_ACT_ALLOW".into(),
-        ..Profile::default()
-    };
+    let mut deny = Profile { default_action: "SCMP_ACT_ALLOW".into(), ..Profile::default() };
     deny.syscalls = vec![
         rule("SCMP_ACT_KILL_PROCESS", None, "mkdir mkdirat", vec![]),
         rule("SCMP_ACT_TRACE", Some(7), "ptrace", vec![]),
-        rule(
-            "SCMP_ACT_ERRNO",
-            Some(95),
-            "socket connect semop",
-            vec![arg(1, "SCMP_CMP_GT", 5, 0)],
-        ),
+        rule("SCMP_ACT_ERRNO", Some(95), "socket connect semop", vec![arg(1, "SCMP_CMP_GT", 5, 0)]),
     ];
     let mut deny_all = deny.clone();
-    deny_all.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
-        .map(str::to_owned)
-        .into();
-    let foreign = Profile {
-        architectures: Abi::ALL.map(|abi| abi.name().to_owned()).into(),
-        ..docker(&[])
-    };
+    deny_all.architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"].map(str::to_owned).into();
+    let foreign = Profile { architectures: Abi::ALL.map(|abi| abi.name().to_owned()).into(), ..docker(&[]) };
     vec![
         ("docker", docker(&[])),
         ("docker, privileged calls", docker(&ALL_CAPABILITIES)),
@@ -178,21 +123,11 @@ pub(crate) fn profiles() -> Vec<(&'static str, Profile)> {
 
 pub(crate) fn rule(action: &str, errno_ret: Option<u32>, names: &str, args: Vec<Arg>) -> Rule {
     let names = names.split_whitespace().map(str::to_owned).collect();
-    Rule {
-        names,
-        action: action.to_owned(),
-        errno_ret,
-        args,
-    }
+    Rule { names, action: action.to_owned(), errno_ret, args }
 }
 
 pub(crate) fn arg(index: u32, op: &str, value: u64, value_two: u64) -> Arg {
-    Arg {
-        index,
-        value,
-        value_two,
-        op: op.to_owned(),
-    }
+    Arg { index, value, value_two, op: op.to_owned() }
 }
 
 /// Calls worth trying on a profile: every number of every ABI and their neighbours, with arguments at the edges of
@@ -200,32 +135,18 @@ pub(crate) fn arg(index: u32, op: &str, value: u64, value_two: u64) -> Arg {
 pub(crate) fn calls(profile: &Profile) -> Vec<Call> {
     let mut calls = Vec::new();
     for abi in Abi::ALL {
+        let names: BTreeMap<u32, &str> = syscalls::all(abi).map(|(name, number)| (number, name)).collect();
         let mut numbers: BTreeSet<u32> = (0..600).collect();
-        numbers.extend([
-            0x3fff_ffff,
-            0x4000_0000,
-            0x4000_0225,
-            0x8000_0000,
-            u32::MAX - 1,
-            u32::MAX,
-        ]);
-        for (_, number) in syscalls::all(abi) {
-            numbers.extend([number, number + 1, number.saturating_sub(1)]);
+        numbers.extend([0x3fff_ffff, 0x4000_0000, 0x4000_0225, 0x8000_0000, u32::MAX - 1, u32::MAX]);
+        for number in names.keys() {
+            numbers.extend([*number, *number + 1, number.saturating_sub(1)]);
         }
         for number in numbers {
-            let args = syscalls::name(number, abi).map_or_else(some_args, |name| args_for(profile, name));
-            calls.extend(args.into_iter().map(|args| Call {
-                number,
-                token: abi.token(),
-                args,
-            }));
+            let args = names.get(&number).map_or_else(some_args, |name| args_for(profile, name));
+            calls.extend(args.into_iter().map(|args| Call { number, token: abi.token(), args }));
         }
     }
-    calls.push(Call {
-        number: 0,
-        token: 0x1234_5678,
-        args: [0; 6],
-    });
+    calls.push(Call { number: 0, token: 0x1234_5678, args: [0; 6] });
     calls
 }
 
@@ -262,11 +183,7 @@ fn args_for(profile: &Profile, name: &str) -> Vec<[u64; 6]> {
             })
         };
         // The whole product while it is small, else the edges of each argument alone.
-        let base = if all.len() * values.len() < 4000 {
-            all.clone()
-        } else {
-            some_args()
-        };
+        let base = if all.len() * values.len() < 4000 { all.clone() } else { some_args() };
         all.extend(base.iter().flat_map(with).collect::<Vec<_>>());
     }
     all

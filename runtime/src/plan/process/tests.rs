@@ -2,41 +2,23 @@
 
 use super::*;
 
-const SUPPORT: Support = Support {
-    last_capability: 40,
-    apparmor: false,
-    selinux: false,
-};
+const SUPPORT: Support = Support { last_capability: 40, apparmor: false, selinux: false };
 
 fn minimal() -> spec::Process {
-    spec::Process {
-        args: vec!["sh".into()],
-        cwd: "/".into(),
-        ..spec::Process::default()
-    }
+    spec::Process { args: vec!["sh".into()], cwd: "/".into(), ..spec::Process::default() }
 }
 
 fn plan_with(change: impl FnOnce(&mut spec::Process)) -> Result<ProcessPlan> {
     let mut process = minimal();
     change(&mut process);
     let linux = spec::Linux::default();
-    ProcessPlan::new(Given {
-        process: &process,
-        linux: &linux,
-        support: SUPPORT,
-        keyring_for: None,
-    })
+    ProcessPlan::new(Given { process: &process, linux: &linux, support: SUPPORT, keyring_for: None })
 }
 
 fn plan_linux(change: impl FnOnce(&mut spec::Linux)) -> Result<ProcessPlan> {
     let mut linux = spec::Linux::default();
     change(&mut linux);
-    ProcessPlan::new(Given {
-        process: &minimal(),
-        linux: &linux,
-        support: SUPPORT,
-        keyring_for: Some("c1"),
-    })
+    ProcessPlan::new(Given { process: &minimal(), linux: &linux, support: SUPPORT, keyring_for: Some("c1") })
 }
 
 fn texts(strings: &[CString]) -> Vec<&str> {
@@ -70,21 +52,9 @@ fn the_defaults_are_runcs() {
 
 #[test]
 fn the_program_needs_arguments_and_a_directory() {
-    assert_refused(
-        plan_with(|p| p.args.clear()),
-        "/process/args",
-        "args must not be empty",
-    );
-    assert_refused(
-        plan_with(|p| p.cwd.clear()),
-        "/process/cwd",
-        "Cwd property must not be empty",
-    );
-    assert_refused(
-        plan_with(|p| p.cwd = "tmp".into()),
-        "/process/cwd",
-        "Cwd must be an absolute path",
-    );
+    assert_refused(plan_with(|p| p.args.clear()), "/process/args", "args must not be empty");
+    assert_refused(plan_with(|p| p.cwd.clear()), "/process/cwd", "Cwd property must not be empty");
+    assert_refused(plan_with(|p| p.cwd = "tmp".into()), "/process/cwd", "Cwd must be an absolute path");
     let (field, _) = refusal(plan_with(|p| p.args.push("a\0b".into())));
     assert_eq!(field, "/process/args/1");
 }
@@ -117,17 +87,10 @@ fn what_is_no_variable_is_refused() {
         ("A", "invalid environment variable: missing '='"),
         ("", "invalid environment variable: missing '='"),
         ("=x", "invalid environment variable: name cannot be empty"),
-        (
-            "A=x\0y",
-            r#"invalid environment variable "A": contains nul byte (\x00)"#,
-        ),
+        ("A=x\0y", r#"invalid environment variable "A": contains nul byte (\x00)"#),
     ];
     for (variable, text) in cases {
-        assert_refused(
-            plan_with(|p| p.env = strings(&["OK=1", variable])),
-            "/process/env/1",
-            text,
-        );
+        assert_refused(plan_with(|p| p.env = strings(&["OK=1", variable])), "/process/env/1", text);
     }
 }
 
@@ -139,10 +102,7 @@ fn a_terminal_has_a_size_only_if_both_sides_are_given() {
             p.console_size = Some(spec::ConsoleSize { height, width });
         })
     };
-    let size = Size {
-        rows: 25,
-        columns: 80,
-    };
+    let size = Size { rows: 25, columns: 80 };
     assert_eq!(plan(25, 80).expect("a plan").terminal, Terminal::New(Some(size)));
     assert_eq!(plan(0, 80).expect("a plan").terminal, Terminal::New(None));
     assert_refused(
@@ -154,10 +114,7 @@ fn a_terminal_has_a_size_only_if_both_sides_are_given() {
 
 #[test]
 fn a_umask_has_nine_bits() {
-    assert_eq!(
-        plan_with(|p| p.user.umask = Some(0o777)).expect("a plan").umask,
-        0o777
-    );
+    assert_eq!(plan_with(|p| p.user.umask = Some(0o777)).expect("a plan").umask, 0o777);
     assert_refused(
         plan_with(|p| p.user.umask = Some(0o1000)),
         "/process/user/umask",
@@ -177,15 +134,9 @@ fn capabilities_become_masks_and_unknown_ones_a_warning() {
     });
     let plan = plan.expect("a plan");
     let sets = plan.capabilities.expect("sets");
-    assert_eq!(
-        (sets.bounding, sets.effective, sets.inheritable),
-        (1 | 1 << 40, 1 << 5, 1 << 21)
-    );
+    assert_eq!((sets.bounding, sets.effective, sets.inheritable), (1 | 1 << 40, 1 << 5, 1 << 21));
     assert_eq!((sets.permitted, sets.ambient), (0, 0));
-    assert_eq!(
-        plan.warnings,
-        ["ignoring unknown or unavailable capabilities: [CAP_NONSENSE cap_kill]"]
-    );
+    assert_eq!(plan.warnings, ["ignoring unknown or unavailable capabilities: [CAP_NONSENSE cap_kill]"]);
 }
 
 #[test]
@@ -197,44 +148,22 @@ fn a_capability_newer_than_the_kernel_is_unknown() {
         }),
         ..minimal()
     };
-    let (linux, support) = (
-        spec::Linux::default(),
-        Support {
-            last_capability: 38,
-            ..SUPPORT
-        },
-    );
-    let plan = ProcessPlan::new(Given {
-        process: &process,
-        linux: &linux,
-        support,
-        keyring_for: None,
-    });
+    let (linux, support) = (spec::Linux::default(), Support { last_capability: 38, ..SUPPORT });
+    let plan = ProcessPlan::new(Given { process: &process, linux: &linux, support, keyring_for: None });
     let plan = plan.expect("a plan");
     assert_eq!(plan.capabilities.expect("sets").bounding, 1 << 38);
-    assert_eq!(
-        plan.warnings,
-        ["ignoring unknown or unavailable capabilities: [CAP_BPF]"]
-    );
+    assert_eq!(plan.warnings, ["ignoring unknown or unavailable capabilities: [CAP_BPF]"]);
 }
 
 fn with_limits(limits: &[(&str, u64, u64)]) -> Result<ProcessPlan> {
-    let limit = |&(kind, soft, hard): &(&str, u64, u64)| spec::Rlimit {
-        kind: kind.into(),
-        soft,
-        hard,
-    };
+    let limit = |&(kind, soft, hard): &(&str, u64, u64)| spec::Rlimit { kind: kind.into(), soft, hard };
     plan_with(|p| p.rlimits = limits.iter().map(limit).collect())
 }
 
 #[test]
 fn limits_are_known_ordered_and_given_once() {
     let plan = with_limits(&[("RLIMIT_NOFILE", 1, u64::MAX), ("RLIMIT_AS", 5, 5)]).expect("a plan");
-    let limits: Vec<_> = plan
-        .rlimits
-        .iter()
-        .map(|limit| (limit.name, limit.soft, limit.hard))
-        .collect();
+    let limits: Vec<_> = plan.rlimits.iter().map(|limit| (limit.name, limit.soft, limit.hard)).collect();
     assert_eq!(limits, [("RLIMIT_NOFILE", 1, u64::MAX), ("RLIMIT_AS", 5, 5)]);
 
     assert_refused(
@@ -256,27 +185,15 @@ fn limits_are_known_ordered_and_given_once() {
 
 #[test]
 fn the_oom_score_has_a_range() {
-    assert_eq!(
-        plan_with(|p| p.oom_score_adj = Some(-1000))
-            .expect("a plan")
-            .oom_score_adj,
-        Some(-1000)
-    );
+    assert_eq!(plan_with(|p| p.oom_score_adj = Some(-1000)).expect("a plan").oom_score_adj, Some(-1000));
     for score in [1001, -1001, i64::MAX] {
         let text = format!("invalid oomScoreAdj: {score}: must be between -1000 and 1000");
-        assert_refused(
-            plan_with(|p| p.oom_score_adj = Some(score)),
-            "/process/oomScoreAdj",
-            &text,
-        );
+        assert_refused(plan_with(|p| p.oom_score_adj = Some(score)), "/process/oomScoreAdj", &text);
     }
 }
 
 fn with_scheduler(policy: &str, change: impl FnOnce(&mut spec::Scheduler)) -> Result<ProcessPlan> {
-    let mut scheduler = spec::Scheduler {
-        policy: policy.into(),
-        ..Default::default()
-    };
+    let mut scheduler = spec::Scheduler { policy: policy.into(), ..Default::default() };
     change(&mut scheduler);
     plan_with(|p| p.scheduler = Some(scheduler))
 }
@@ -288,10 +205,7 @@ fn a_scheduler_becomes_numbers() {
         (s.runtime, s.deadline, s.period) = (1, 2, 3);
     });
     let attr = plan.expect("a plan").scheduler.expect("a scheduler");
-    assert_eq!(
-        (attr.policy, attr.flags, attr.runtime, attr.deadline, attr.period),
-        (6, 5, 1, 2, 3)
-    );
+    assert_eq!((attr.policy, attr.flags, attr.runtime, attr.deadline, attr.period), (6, 5, 1, 2, 3));
     assert_eq!(attr.size, 56);
 }
 
@@ -300,31 +214,15 @@ fn scheduler_fields_belong_to_policies() {
     let priority = "scheduler.priority can only be specified for SchedFIFO or SchedRR policy";
     let times = "scheduler runtime/deadline/period can only be specified for SchedDeadline policy";
     let cases = [
-        (
-            with_scheduler("", |_| {}),
-            "policy",
-            "scheduler policy is required",
-        ),
-        (
-            with_scheduler("OTHER", |_| {}),
-            "policy",
-            "invalid scheduler policy: OTHER",
-        ),
+        (with_scheduler("", |_| {}), "policy", "scheduler policy is required"),
+        (with_scheduler("OTHER", |_| {}), "policy", "invalid scheduler policy: OTHER"),
         (
             with_scheduler("SCHED_BATCH", |s| s.nice = 20),
             "nice",
             "invalid scheduler.nice: 20 when scheduler.policy is SCHED_BATCH",
         ),
-        (
-            with_scheduler("SCHED_OTHER", |s| s.priority = 1),
-            "priority",
-            priority,
-        ),
-        (
-            with_scheduler("SCHED_FIFO", |s| s.priority = -1),
-            "priority",
-            "invalid scheduler.priority: -1",
-        ),
+        (with_scheduler("SCHED_OTHER", |s| s.priority = 1), "priority", priority),
+        (with_scheduler("SCHED_FIFO", |s| s.priority = -1), "priority", "invalid scheduler.priority: -1"),
         (with_scheduler("SCHED_RR", |s| s.period = 1), "period", times),
         (
             with_scheduler("SCHED_RR", |s| s.flags = strings(&["SCHED_FLAG_X"])),
@@ -340,12 +238,7 @@ fn scheduler_fields_belong_to_policies() {
 #[test]
 fn an_io_priority_has_a_class_and_a_level() {
     let with = |class: &str, priority| {
-        plan_with(|p| {
-            p.io_priority = Some(spec::IoPriority {
-                class: class.into(),
-                priority,
-            })
-        })
+        plan_with(|p| p.io_priority = Some(spec::IoPriority { class: class.into(), priority }))
     };
     let plan = with("IOPRIO_CLASS_BE", 7).expect("a plan");
     assert_eq!(plan.io_priority, Some(IoPriority::new(2, 7)));
@@ -359,28 +252,18 @@ fn an_io_priority_has_a_class_and_a_level() {
         "/process/ioPriority/priority",
         "invalid ioPriority.Priority: -1",
     );
-    assert_refused(
-        with("BE", 0),
-        "/process/ioPriority/class",
-        r#"invalid ioPriority.Class: "BE""#,
-    );
+    assert_refused(with("BE", 0), "/process/ioPriority/class", r#"invalid ioPriority.Class: "BE""#);
 }
 
 #[test]
 fn affinities_are_lists() {
     let with = |initial: &str, last: &str| {
         plan_with(|p| {
-            p.exec_cpu_affinity = Some(spec::CpuAffinity {
-                initial: initial.into(),
-                last: last.into(),
-            })
+            p.exec_cpu_affinity = Some(spec::CpuAffinity { initial: initial.into(), last: last.into() })
         })
     };
     let affinity = with("0-1", "").expect("a plan").affinity;
-    assert_eq!(
-        (affinity.initial.map(|mask| mask.words().to_vec()), affinity.last),
-        (Some(vec![3]), None)
-    );
+    assert_eq!((affinity.initial.map(|mask| mask.words().to_vec()), affinity.last), (Some(vec![3]), None));
     assert_refused(
         with("", "3-1"),
         "/process/execCPUAffinity/final",
@@ -391,30 +274,19 @@ fn affinities_are_lists() {
 #[test]
 fn a_personality_is_one_of_two_and_its_flags_a_warning() {
     let with = |domain: &str, flags: &[&str]| {
-        let personality = spec::Personality {
-            domain: domain.into(),
-            flags: strings(flags),
-        };
+        let personality = spec::Personality { domain: domain.into(), flags: strings(flags) };
         plan_linux(|linux| linux.personality = Some(personality))
     };
     let plan = with("LINUX32", &["A", "B"]).expect("a plan");
     assert_eq!(plan.personality, Some(Personality::Linux32));
     assert!(plan.warnings[0].starts_with("ignoring unsupported personality flags: [A B] because"));
-    assert_refused(
-        with("linux", &[]),
-        "/linux/personality/domain",
-        "invalid personality domain linux",
-    );
+    assert_refused(with("linux", &[]), "/linux/personality/domain", "invalid personality domain linux");
 }
 
 #[test]
 fn memory_policies_take_the_nodes_of_their_mode() {
     let with = |mode: &str, nodes: &str, flags: &[&str]| {
-        let policy = spec::MemoryPolicy {
-            mode: mode.into(),
-            nodes: nodes.into(),
-            flags: strings(flags),
-        };
+        let policy = spec::MemoryPolicy { mode: mode.into(), nodes: nodes.into(), flags: strings(flags) };
         plan_linux(|linux| linux.memory_policy = Some(policy))
     };
     let plan = with("MPOL_BIND", "0,2", &["MPOL_F_STATIC_NODES"]).expect("a plan");
@@ -423,31 +295,11 @@ fn memory_policies_take_the_nodes_of_their_mode() {
     assert!(with("MPOL_PREFERRED", "", &[]).is_ok() && with("MPOL_PREFERRED", "0", &[]).is_ok());
 
     let cases = [
-        (
-            with("MPOL_X", "", &[]),
-            "mode",
-            r#"invalid memory policy mode "MPOL_X""#,
-        ),
-        (
-            with("MPOL_BIND", "a", &[]),
-            "nodes",
-            r#"invalid memory policy nodes "a": "a" is not a number"#,
-        ),
-        (
-            with("MPOL_BIND", "0", &["F"]),
-            "flags/0",
-            r#"invalid memory policy flag "F""#,
-        ),
-        (
-            with("MPOL_BIND", "", &[]),
-            "nodes",
-            "memory policy mode requires at least one node but got 0",
-        ),
-        (
-            with("MPOL_LOCAL", "0-1", &[]),
-            "nodes",
-            "memory policy mode requires 0 nodes but got 2",
-        ),
+        (with("MPOL_X", "", &[]), "mode", r#"invalid memory policy mode "MPOL_X""#),
+        (with("MPOL_BIND", "a", &[]), "nodes", r#"invalid memory policy nodes "a": "a" is not a number"#),
+        (with("MPOL_BIND", "0", &["F"]), "flags/0", r#"invalid memory policy flag "F""#),
+        (with("MPOL_BIND", "", &[]), "nodes", "memory policy mode requires at least one node but got 0"),
+        (with("MPOL_LOCAL", "0-1", &[]), "nodes", "memory policy mode requires 0 nodes but got 2"),
     ];
     for (result, field, text) in cases {
         assert_refused(result, &format!("/linux/memoryPolicy/{field}"), text);
@@ -466,28 +318,9 @@ fn labels_need_their_security_module() {
         "/process/selinuxLabel",
         "selinux label is specified in config, but selinux is disabled or not supported",
     );
-    let process = spec::Process {
-        apparmor_profile: "p".into(),
-        selinux_label: "l".into(),
-        ..minimal()
-    };
-    let (linux, support) = (
-        spec::Linux::default(),
-        Support {
-            apparmor: true,
-            selinux: true,
-            ..SUPPORT
-        },
-    );
-    let plan = ProcessPlan::new(Given {
-        process: &process,
-        linux: &linux,
-        support,
-        keyring_for: None,
-    });
+    let process = spec::Process { apparmor_profile: "p".into(), selinux_label: "l".into(), ..minimal() };
+    let (linux, support) = (spec::Linux::default(), Support { apparmor: true, selinux: true, ..SUPPORT });
+    let plan = ProcessPlan::new(Given { process: &process, linux: &linux, support, keyring_for: None });
     let plan = plan.expect("a plan");
-    assert_eq!(
-        (plan.apparmor.as_deref(), plan.selinux.as_deref()),
-        (Some("p"), Some("l"))
-    );
+    assert_eq!((plan.apparmor.as_deref(), plan.selinux.as_deref()), (Some("p"), Some("l")));
 }

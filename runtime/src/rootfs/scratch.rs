@@ -1,0 +1,149 @@
+//! For tests: a directory that goes away with its owner, and a mount namespace for one test.
+//!
+//! Namespaces other than the user's belong to a thread, and each test has a thread: nothing of what a test mounts is
+//! seen by another or outlives it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{CWD, OFlags};
+
+use crate::plan::ids::Ids;
+use crate::plan::mounts::{Pivot, Place, RootfsPlan};
+use crate::plan::namespaces::Namespaces;
+use crate::proc::{Proc, Scope};
+use crate::sys::files::{open_at, read_to_end};
+
+pub(super) struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("knarr-rootfs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self { path }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(super) fn directory(&self, name: &str) -> PathBuf {
+        std::fs::create_dir_all(self.join(name)).unwrap();
+        self.join(name)
+    }
+
+    pub(super) fn file(&self, name: &str, content: &str) -> PathBuf {
+        std::fs::create_dir_all(self.join(name).parent().unwrap()).unwrap();
+        std::fs::write(self.join(name), content).unwrap();
+        self.join(name)
+    }
+
+    pub(super) fn link(&self, name: &str, target: &str) {
+        std::os::unix::fs::symlink(target, self.join(name)).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Fails only where a test left a mount, which its own assertions are about.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A mount namespace for this thread. False, with a word, where the caller may not have one.
+pub(super) fn own_mounts() -> bool {
+    if let Err(error) = crate::sys::unshare(libc::CLONE_NEWNS) {
+        eprintln!("skipped: {error}");
+        return false;
+    }
+    true
+}
+
+/// The plan of a configuration in JSON, with the namespaces it says and a mount namespace.
+pub(super) fn plan(rootfs: &Path, json: &str) -> crate::error::Result<RootfsPlan> {
+    plan_with(rootfs, json, Pivot::Use)
+}
+
+pub(super) fn plan_with(rootfs: &Path, json: &str, pivot: Pivot) -> crate::error::Result<RootfsPlan> {
+    let mut spec: crate::spec::Spec = crate::spec::parse(json.as_bytes()).unwrap();
+    let linux = spec.linux.get_or_insert_default();
+    let mount = crate::spec::Namespace { kind: "mount".into(), path: String::new() };
+    linux.namespaces.push(mount);
+    let namespaces = Namespaces::plan(linux)?;
+    let ids = Ids::plan(linux, &namespaces)?;
+    let bundle = Path::new("/");
+    RootfsPlan::new(
+        &spec,
+        &Place { bundle, rootfs, pivot, rootless: false, namespaces: &namespaces, ids: &ids },
+    )
+}
+
+/// A view of this thread's mounts that outlives its `/proc`.
+pub(super) struct Table {
+    proc: Proc,
+    path: String,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        let path =
+            format!("{}/task/{}/mountinfo", std::process::id(), rustix::thread::gettid().as_raw_nonzero());
+        Self { proc: Proc::open(Scope::Processes).unwrap(), path }
+    }
+
+    /// The topmost mount at `point`: its fields of mountinfo.
+    pub(super) fn at(&self, point: &str) -> Option<Line> {
+        let text = read_to_end(self.proc.open_file(&self.path, OFlags::RDONLY).unwrap()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        text.lines().filter_map(Line::parse).filter(|line| line.point == point).last()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        let text = read_to_end(self.proc.open_file(&self.path, OFlags::RDONLY).unwrap()).unwrap();
+        text.split(|&byte| byte == b'\n').count() - 1
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) point: String,
+    pub(super) flags: String,
+    /// `shared:N`, `master:N`, `unbindable`, joined by blanks.
+    pub(super) peers: String,
+    pub(super) kind: String,
+    pub(super) source: String,
+    pub(super) options: String,
+}
+
+impl Line {
+    fn parse(line: &str) -> Option<Self> {
+        let (place, fs) = line.split_once(" - ")?;
+        let place: Vec<_> = place.split(' ').collect();
+        let fs: Vec<_> = fs.split(' ').collect();
+        Some(Self {
+            point: place[4].into(),
+            flags: place[5].into(),
+            peers: place[6..].join(" "),
+            kind: fs[0].into(),
+            source: fs[1].into(),
+            options: fs[2].into(),
+        })
+    }
+
+    pub(super) fn has(&self, flag: &str) -> bool {
+        self.flags.split(',').any(|has| has == flag)
+    }
+}
+
+pub(super) fn read(path: &str) -> std::io::Result<String> {
+    let bytes = open_at(CWD, path, OFlags::RDONLY).and_then(read_to_end);
+    bytes.map(|bytes| String::from_utf8(bytes).unwrap()).map_err(|error| error.errno.into())
+}
