@@ -108,11 +108,13 @@ pub(super) fn find_target(
         return Ok((Found { fd, path: mount.target.clone() }, true));
     }
     let last = if mount.on == On::NotFollowed { Last::Keep } else { Last::Follow };
-    let (found, existed) = match root.find(&mount.target, Missing::Fail, last) {
-        Err(error) if error.errno == Errno::NOENT && mount.on == On::Anything => {
-            (root.find(&mount.target, missing()?, last)?, false)
+    let (found, existed) = if mount.on == On::Anything {
+        match root.look(&mount.target, last)? {
+            Some(found) => (found, true),
+            None => (root.make(&mount.target, missing()?, last)?, false),
         }
-        result => (result?, true),
+    } else {
+        (root.find(&mount.target, Missing::Fail, last)?, true)
     };
     // Links may have led to where the plan, which saw the words only, would have refused to go.
     if found.path != mount.target {

@@ -72,12 +72,46 @@ impl RootDir {
 
     /// Finds a path, or makes it.
     pub(crate) fn find(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
-        let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        match self.try_openat2(dot_if_empty(path), OFlags::PATH, straight) {
+        match self.try_straight(path) {
             Some(Ok(fd)) => Ok(Found { fd, path: in_root(path) }),
             Some(Err(error)) if !matches!(error.errno, Errno::LOOP | Errno::NOENT) => Err(error),
             Some(Err(_)) | None => self.walk(path, missing, last),
         }
+    }
+
+    /// Finds a path; none when there is nothing.
+    pub(crate) fn look(&self, path: &str, last: Last) -> Result<Option<Found>> {
+        let found = match self.try_straight(path) {
+            Some(Ok(fd)) => Ok(Found { fd, path: in_root(path) }),
+            Some(Err(error)) if error.errno != Errno::LOOP => Err(error),
+            Some(Err(_)) | None => self.walk(path, Missing::Fail, last),
+        };
+        match found {
+            Err(error) if error.errno == Errno::NOENT => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Makes a path at which there was nothing.
+    pub(crate) fn make(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
+        let made = if missing == Missing::Directory { self.make_last(path) } else { None };
+        made.map_or_else(|| self.walk(path, missing, last), Ok)
+    }
+
+    /// Makes a directory in one that exists, with no link on the way. None: anything else is for the walk to find out.
+    fn make_last(&self, path: &str) -> Option<Found> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if path.is_empty() || in_root(path) != path {
+            return None;
+        }
+        let directory = self.try_straight(directory)?.ok()?;
+        make_dir_at(&directory, name, 0o755).ok()?;
+        let fd = open_at(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY).ok()?;
+        Some(Found { fd, path: path.to_owned() })
+    }
+
+    fn try_straight(&self, path: &str) -> Option<Result<OwnedFd>> {
+        self.try_openat2(dot_if_empty(path), OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
     }
 
     /// A directory to which no link leads, made where it is missing.
