@@ -97,6 +97,31 @@ pub(crate) fn operators() -> Profile {
     }
 }
 
+/// Rules for one call that contradict each other for some arguments: which one decides is libseccomp's order.
+pub(crate) fn contradictory() -> Profile {
+    let on = |action, errno_ret, arg| rule(action, errno_ret, "dup3 openat", vec![arg]);
+    Profile {
+        default_action: "SCMP_ACT_ALLOW".into(),
+        architectures: vec!["SCMP_ARCH_X86".into()],
+        syscalls: vec![
+            on("SCMP_ACT_TRACE", Some(3), arg(0, "SCMP_CMP_GT", 0, 0)),
+            on("SCMP_ACT_ERRNO", Some(5), arg(0, "SCMP_CMP_EQ", 1, 0)),
+            on("SCMP_ACT_TRAP", None, arg(1, "SCMP_CMP_LT", 9, 0)),
+            on("SCMP_ACT_LOG", None, arg(1, "SCMP_CMP_EQ", 2, 0)),
+            on("SCMP_ACT_ERRNO", Some(6), arg(2, "SCMP_CMP_MASKED_EQ", 0xff, 7)),
+        ],
+        ..Profile::default()
+    }
+}
+
+/// One call allowed for every third value of its first argument, by a rule each.
+pub(crate) fn many_rules(count: u64) -> Profile {
+    let allow = |value| rule("SCMP_ACT_ALLOW", None, "dup3", vec![arg(0, "SCMP_CMP_EQ", 3 * value, 0)]);
+    let all = rule("SCMP_ACT_ALLOW", None, "write exit_group getpid statx", vec![]);
+    let syscalls = std::iter::once(all).chain((0..count).map(allow)).collect();
+    Profile { default_action: "SCMP_ACT_ERRNO".into(), syscalls, ..Profile::default() }
+}
+
 /// Every profile above, and deny lists, by name.
 pub(crate) fn profiles() -> Vec<(&'static str, Profile)> {
     let mut deny = Profile { default_action: "SCMP_ACT_ALLOW".into(), ..Profile::default() };
@@ -115,6 +140,7 @@ pub(crate) fn profiles() -> Vec<(&'static str, Profile)> {
         ("podman", podman()),
         ("runc's suite", runc_suite()),
         ("operators", operators()),
+        ("contradictory", contradictory()),
         ("deny list", deny),
         ("deny list, three ABIs", deny_all),
         ("every ABI", foreign),
