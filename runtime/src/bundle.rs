@@ -30,7 +30,7 @@ pub(crate) struct Bundle {
 impl Bundle {
     /// Reads `config.json` of the bundle in `dir`, or the file `config`, which is relative to the caller's directory.
     pub(crate) fn load(dir: &Path, config: Option<&Path>) -> Result<Self> {
-        let dir = dir.canonicalize().named(|| format!("chdir {}", dir.display()))?;
+        let dir = sys::resolve_dir(dir).named(|| format!("chdir {}", dir.display()))?;
         let (raw, spec) = match config {
             Some(file) => read(file, &file.display().to_string())?,
             None => read(&dir.join(CONFIG), CONFIG)?,

@@ -137,7 +137,7 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     if let Some(warning) = process.keyring.as_ref().map(keyring::join).transpose()?.flatten() {
         log::warn(format_args!("{warning}"));
     }
-    let proc = Proc::open(Scope::Processes)?;
+    let proc = Proc::when_needed(Scope::Processes);
     open_terminal(process, entry.console.as_ref(), end)?;
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     launch::set_labels(process, &proc)?;

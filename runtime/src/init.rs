@@ -3,6 +3,7 @@
 //! The order is a contract with the kernel and with users of runc; each line that depends on another says why. The
 //! messages to the parent are drawn in `protocol`.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -64,22 +65,30 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     if plan.namespaces.has(Kind::User) {
         launch::become_root()?;
     }
-    let proc = Proc::open(proc_scope(plan))?;
+    let proc = proc(plan)?;
     join_keyring(plan, &proc)?;
     if plan.namespaces.is_new(Kind::Network) {
         net_devices::raise_loopback()?;
     }
 
     // The file system. The parent moves us into our cgroup meanwhile.
-    let mut root = build(plan, building, end)?;
-    net_devices::configure(&plan.net_devices, scene.net_devices)?;
+    let cgroup = Membership { end, known: Cell::new(false) };
+    let mut root = build(plan, building, &cgroup)?;
+    if !plan.net_devices.is_empty() {
+        cgroup.wait()?;
+        net_devices::configure(&plan.net_devices, scene.net_devices)?;
+    }
 
     // Hooks that may still change it, from outside and from inside.
     if plan.hooks.run_before_pivot() {
+        cgroup.wait()?;
         end.built()?;
         end.await_order(Order::HooksDone)?;
     }
-    create_container_hooks(scene, &root)?;
+    if !plan.hooks.of(Stage::CreateContainer).is_empty() {
+        cgroup.wait()?;
+        create_container_hooks(scene, &root)?;
+    }
     rootfs::enter_root(&root, &plan.rootfs)?;
     fds::reopen_null()?;
     rootfs::make_cwd(&root, &process.cwd.to_string_lossy())?;
@@ -97,6 +106,7 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     launch::set_attributes(process, cpus(scene.spec))?;
 
     // The parent sets limits from outside now, so that they do not hit the steps above.
+    cgroup.wait()?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
     let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
@@ -136,20 +146,27 @@ fn launch_program(scene: &Scene<'_>, setgroups: Setgroups, end: &InitEnd) -> Res
     launch::execute(process, &prepared)
 }
 
-fn build(plan: &Plan, building: Building<'_>, end: &InitEnd) -> Result<Root> {
-    let mut enter_cgroup = || {
-        end.await_order(Order::Joined)?;
-        unshare_cgroup(plan)
-    };
+/// Whether the parent has moved us into our cgroup, and our network devices to us. On cgroup v1 the kernel lets it wait
+/// for milliseconds (an RCU grace period): so we wait only where the next step needs it.
+struct Membership<'a> {
+    end: &'a InitEnd,
+    known: Cell<bool>,
+}
+
+impl Membership<'_> {
+    fn wait(&self) -> Result<()> {
+        if self.known.replace(true) { Ok(()) } else { self.end.await_order(Order::Joined) }
+    }
+}
+
+fn build(plan: &Plan, building: Building<'_>, cgroup: &Membership<'_>) -> Result<Root> {
+    let mut enter_cgroup = || unshare_cgroup(plan, cgroup);
     let mut around = Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup };
     rootfs::build(&plan.rootfs, building.sources, &mut around)
 }
 
 /// Seen from inside, with the host's paths still there; the working directory is the root to be.
 fn create_container_hooks(scene: &Scene<'_>, root: &Root) -> Result<()> {
-    if scene.plan.hooks.of(Stage::CreateContainer).is_empty() {
-        return Ok(());
-    }
     rustix::process::fchdir(root.fd()).named(|| "fchdir(rootfs)".into())?;
     scene.run_hooks(Stage::CreateContainer, "creating", Environment::Empty)
 }
@@ -157,6 +174,10 @@ fn create_container_hooks(scene: &Scene<'_>, root: &Root) -> Result<()> {
 impl Scene<'_> {
     /// Hooks of the container's namespaces know its process by the number it has there.
     fn run_hooks(&self, stage: Stage, status: &str, environment: Environment<'_>) -> Result<()> {
+        let hooks = self.plan.hooks.of(stage);
+        if hooks.is_empty() {
+            return Ok(());
+        }
         let state = hooks::State {
             oci_version: &self.spec.oci_version,
             id: self.id,
@@ -165,13 +186,21 @@ impl Scene<'_> {
             bundle: self.bundle.to_string_lossy(),
             annotations: &self.spec.annotations,
         };
-        hooks::run(stage, self.plan.hooks.of(stage), &state, environment)
+        hooks::run(stage, hooks, &state, environment)
     }
 }
 
-/// Sysctls need the whole of procfs, the rest only processes.
-fn proc_scope(plan: &Plan) -> Scope {
-    if plan.sysctls.is_empty() { Scope::Processes } else { Scope::Everything }
+/// Opened now, from the host's side, when it is known to be needed: later the container's mounts may forbid it. Sysctls
+/// need the whole of procfs, the rest only processes.
+fn proc(plan: &Plan) -> Result<Proc> {
+    let labels = plan.process.apparmor.is_some() || plan.process.selinux.is_some();
+    if !plan.sysctls.is_empty() {
+        Ok(Proc::open(Scope::Everything)?)
+    } else if labels || plan.namespaces.has(Kind::User) {
+        Ok(Proc::open(Scope::Processes)?)
+    } else {
+        Ok(Proc::when_needed(Scope::Processes))
+    }
 }
 
 /// For the hint when a scheduling policy does not go together with a cpuset.
@@ -193,8 +222,9 @@ fn join_keyring(plan: &Plan, proc: &Proc) -> Result<()> {
 }
 
 /// Its root is the cgroup that its maker is in: hence after the parent has moved us there.
-fn unshare_cgroup(plan: &Plan) -> Result<()> {
+fn unshare_cgroup(plan: &Plan, cgroup: &Membership<'_>) -> Result<()> {
     if plan.namespaces.is_new(Kind::Cgroup) {
+        cgroup.wait()?;
         sys::unshare(Kind::Cgroup.flag())?;
     }
     Ok(())

@@ -165,7 +165,7 @@ fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
 
 /// The end of this program: execve. Returns only an error.
 pub(crate) fn execute(process: &ProcessPlan, prepared: &Prepared) -> Result<Infallible> {
-    // Rust's start-up ignores SIGPIPE, and execve would hand that on.
+    // This program ignores SIGPIPE, and execve would hand that on.
     caught_signals::restore_sigpipe()?;
     Err(program::execute(&prepared.program, &process.args, &prepared.env))
 }

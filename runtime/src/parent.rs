@@ -92,10 +92,10 @@ fn find_rootfs(bundle: &Bundle) -> Result<PathBuf> {
     if path.is_empty() {
         return Err(Error::refused("/root/path", "root.path must not be empty"));
     }
-    let rootfs = bundle.dir.join(path).canonicalize();
-    let refuse = |text: String| Error::refused("/root/path", format!("invalid rootfs: {path}: {text}"));
-    let rootfs = rootfs.map_err(|error| refuse(crate::sys::io_error_text(&error)))?;
-    if rootfs.is_dir() { Ok(rootfs) } else { Err(refuse("not a directory".into())) }
+    let rootfs = crate::sys::resolve_dir(&bundle.dir.join(path));
+    rootfs.map_err(|errno| {
+        Error::refused("/root/path", format!("invalid rootfs: {path}: {}", crate::sys::errno_text(errno)))
+    })
 }
 
 /// A container whose first process needs only to be started.
@@ -125,7 +125,9 @@ pub(crate) fn make(
     let net_devices = net_devices::inspect(&design.plan.net_devices)?;
     let store = Store::open_or_make(&globals.root.path)?;
     let dir = store.create(&args.id)?;
-    let making = Making { globals, args, design, net_devices, agent, store, dir, cgroup: None, child: None };
+    let rootless = globals.rootless();
+    let making =
+        Making { globals, args, design, rootless, net_devices, agent, store, dir, cgroup: None, child: None };
     making.run(purpose, outside)
 }
 
@@ -141,6 +143,8 @@ struct Making<'a> {
     globals: &'a Globals,
     args: &'a CreateArgs,
     design: &'a Design,
+    /// Whether a lack of permission for cgroups is to be tolerated.
+    rootless: bool,
     net_devices: Vec<net_devices::Found>,
     /// The seccomp agent, until the listener goes there.
     agent: Option<notify::Agent>,
@@ -196,7 +200,7 @@ impl Making<'_> {
                 .as_ref()
                 .map_or("", |linux| linux.cgroups_path.as_str()),
             driver: self.globals.cgroup_driver,
-            rootless: self.globals.rootless(),
+            rootless: self.rootless,
             scope_prefix: self.globals.program.name(),
             annotations: &[],
         };
@@ -242,7 +246,7 @@ impl Making<'_> {
                 version: bundle.spec.oci_version.clone(),
                 labels: record::labels(&bundle.dir.to_string_lossy(), annotations),
                 rootless_euid: rootless,
-                rootless_cgroups: self.globals.rootless(),
+                rootless_cgroups: self.rootless,
                 ..record::Config::default()
             },
             rootless,
@@ -274,7 +278,7 @@ impl Making<'_> {
                 hierarchies: &host.hierarchies,
                 paths: cgroup.paths(),
                 namespace: plan.namespaces.has(Kind::Cgroup),
-                rootless: self.globals.rootless(),
+                rootless: self.rootless,
             },
             sources: rootfs::prepare(&plan.rootfs)?,
         };

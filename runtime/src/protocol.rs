@@ -8,8 +8,8 @@
 //!   clone3 ------------------------------------------> starts in its new namespaces
 //!   write uid_map, gid_map; Mapped ------------------> (only with a new user namespace) becomes root in it
 //!   join the cgroup, move net devices                  mounts, devices   (both at the same time)
-//!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups
-//!   apply limits                                       rest of the mounts
+//!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups; without one
+//!   apply limits                                       of its own it looks for this message only before Ready
 //!   <------------------------------------------ Built  (only when hooks must run before pivot_root)
 //!   prestart, createRuntime hooks; HooksDone --------> createContainer hooks, pivot_root
 //!   <--------------------------------- Terminal + fd   (only with a terminal and no console socket)

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use knarr_cgroups::Hierarchies;
 
 use crate::error::{During, Result};
-use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
+use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
@@ -173,6 +173,9 @@ pub(crate) fn restrict(root: &mut Root, plan: &RootfsPlan) -> Result<()> {
 
 /// Makes the working directory where it is missing, mode 0755, owned by the container's root.
 pub(crate) fn make_cwd(root: &Root, cwd: &str) -> Result<()> {
+    if in_root(cwd).is_empty() {
+        return Ok(());
+    }
     let umask = set_umask(0o022);
     let found = root.dir.find(cwd, Missing::Directory, Last::Follow);
     set_umask(umask);
