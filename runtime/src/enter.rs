@@ -12,11 +12,11 @@ use crate::caught_signals::Signals;
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::idmap::Caller;
-use crate::launch;
+use crate::launch::{self, Prepared};
 use crate::plan::process::{ProcessPlan, Terminal};
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
-use crate::spawn::{Beside, Child};
+use crate::spawn::{self, Beside, Child};
 use crate::tty::{self, Pseudoterminal};
 use crate::{keyring, log, rlimits};
 
@@ -57,6 +57,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
+            let error = end.last_words().unwrap_or(error);
             child.kill_and_reap();
             Err(error)
         }
@@ -68,6 +69,7 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
     let affinity = &entry.process.affinity;
     if let Some(mask) = &affinity.initial {
         affinity::set(Some(child.pid), mask, Moment::Initial)?;
+        log::debug(format_args!("nsexec[{}]: affinity: {mask:#x}", child.pid.as_raw_nonzero()));
     }
     let already = if entry.cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
     entry.cgroup.join(child.pid, already)?;
@@ -123,11 +125,19 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     let setgroups = launch::setgroups(&proc, in_user_namespace)?;
     let prepared = launch::take_identity(process, setgroups, entry.passed)?;
     launch::outlive_parent()?;
+    log::debug(format_args!("setns_init: about to exec"));
     end.found()?;
+    let Err(error) = start(entry, end, &prepared);
+    spawn::fail(end, &error)
+}
+
+/// Closes every descriptor of ours, whoever owns it: no owner may be dropped afterwards, so a failure must end the
+/// process.
+fn start(entry: &Entry<'_>, end: &InitEnd, prepared: &Prepared) -> Result<Infallible> {
     fds::close_from(entry.passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
-    launch::execute(process, &prepared)
+    launch::execute(entry.process, prepared)
 }
 
 fn open_terminal(process: &ProcessPlan, console: Option<&OwnedFd>, end: &InitEnd) -> Result<()> {

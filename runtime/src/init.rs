@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
 use crate::keyring::{self, Searchable};
+use crate::launch::{self, Prepared};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
@@ -24,7 +25,7 @@ use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, lsm, net_devices, start_gate, sysctl};
+use crate::{log, lsm, net_devices, spawn, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -55,7 +56,7 @@ pub(crate) enum Start<'a> {
 
 /// The whole list. Returns only an error.
 pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> Result<Infallible> {
-    let Scene { plan, console, passed, start, .. } = scene;
+    let Scene { plan, console, passed, .. } = scene;
     let process = &plan.process;
     // Nobody's but the parent's.
     launch::begin()?;
@@ -100,22 +101,10 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
     let prepared = launch::take_identity(process, setgroups, *passed)?;
     launch::outlive_parent()?;
+    log::debug(format_args!("init: closing the pipe to signal completion"));
     end.found()?;
-
-    // Nothing of the host stays open while we wait, perhaps for days.
-    match start {
-        Start::Gate(gate) => {
-            fds::close_from(passed.first_private(), Some(gate.as_raw_fd().unsigned_abs()))?;
-            start_gate::wait(gate.as_fd())?;
-        }
-        Start::Channel(signals) => {
-            fds::close_from(passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
-            signals.map_or(Ok(()), Signals::unblock)?;
-            end.await_order(Order::Start)?;
-        }
-    }
-    scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
-    launch::execute(process, &prepared)
+    let Err(error) = scene.start(end, &prepared);
+    spawn::fail(end, &error)
 }
 
 fn build(plan: &Plan, building: Building<'_>, end: &InitEnd) -> Result<Root> {
@@ -137,6 +126,25 @@ fn create_container_hooks(scene: &Scene<'_>, root: &Root) -> Result<()> {
 }
 
 impl Scene<'_> {
+    /// Closes every descriptor of ours, whoever owns it: nothing of the host stays open while we wait, perhaps for
+    /// days. No owner may be dropped afterwards, so a failure of this must end the process.
+    fn start(&self, end: &InitEnd, prepared: &Prepared) -> Result<Infallible> {
+        let private = self.passed.first_private();
+        match &self.start {
+            Start::Gate(gate) => {
+                fds::close_from(private, Some(gate.as_raw_fd().unsigned_abs()))?;
+                start_gate::wait(gate.as_fd())?;
+            }
+            Start::Channel(signals) => {
+                fds::close_from(private, Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
+                signals.map_or(Ok(()), Signals::unblock)?;
+                end.await_order(Order::Start)?;
+            }
+        }
+        self.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
+        launch::execute(&self.plan.process, prepared)
+    }
+
     /// Hooks of the container's namespaces know its process by the number it has there.
     fn run_hooks(&self, stage: Stage, status: &str, environment: Environment<'_>) -> Result<()> {
         let state = hooks::State {

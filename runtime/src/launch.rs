@@ -23,6 +23,7 @@ use crate::{
 
 /// The first acts of a process that is to enter a container.
 pub(crate) fn begin() -> Result<()> {
+    log::debug(format_args!("child process in init()"));
     // The parent's death ends us until we are on record; the closed channel tells what the signal may have missed.
     sys::set_parent_death_signal(libc::SIGKILL)?;
     // CVE-2016-9962: what shares our pid namespace must not trace us or read our descriptors.

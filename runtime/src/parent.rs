@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use knarr_cgroups::{Already, Cgroup, Request};
 
@@ -33,6 +33,10 @@ use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
 use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
 
+fn during_init() -> String {
+    "error during container init".into()
+}
+
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose<'a> {
@@ -48,6 +52,8 @@ pub(crate) struct Design {
     pub(crate) plan: Plan,
     /// Who waits to hear that the container is ready.
     pub(crate) manager: Option<Manager>,
+    /// `--pid-file`, whatever the working directory is by then.
+    pid_file: Option<PathBuf>,
     host: Host,
 }
 
@@ -58,6 +64,7 @@ impl Design {
         if let Some(manager) = &manager {
             manager.add_socket(&mut bundle.spec);
         }
+        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
         // Hooks run in the bundle, and so do relative paths of the configuration.
         std::env::set_current_dir(&bundle.dir)
             .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
@@ -78,8 +85,14 @@ impl Design {
         for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
             log::warn(format_args!("{warning}"));
         }
-        Ok(Self { bundle, plan, manager, host })
+        Ok(Self { bundle, plan, manager, pid_file, host })
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::Usage(format!("{}: {}", path.display(), crate::sys::io_error_text(&error)))
+    })
 }
 
 /// `root.path`, its links resolved once; everything after goes by descriptor.
@@ -170,8 +183,8 @@ impl Making<'_> {
 
         let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
-        self.settle(&end).during(starting)?;
-        let terminal = self.serve(&end, &mut record).during(starting)?;
+        let served = self.settle(&end).and_then(|()| self.serve(&end, &mut record));
+        let terminal = served.or_else(|error| Err(Self::cause(&end, error))).during(starting)?;
         self.announce(outside.pidfd_socket)?;
         let child = self.child.take().ok_or(Error::NotRunning)?;
         Ok((record, child, end, terminal))
@@ -312,9 +325,7 @@ impl Making<'_> {
                     end.order(Order::Proceed)?;
                 }
                 Some(Report::Found) => return Ok(terminal),
-                Some(Report::Failed(error)) => {
-                    return Err(error).during(|| "error during container init".into());
-                }
+                Some(Report::Failed(error)) => return Err(error).during(during_init),
                 Some(Report::Forked(_)) | None => return Err(Self::death()),
             }
         }
@@ -332,7 +343,7 @@ impl Making<'_> {
             annotations: &spec.annotations,
         };
         hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit)
-            .during(|| "error during container init".into())
+            .during(during_init)
     }
 
     /// Limits go on last, from outside, and the state says which process it is.
@@ -350,6 +361,11 @@ impl Making<'_> {
         self.dir.write_state(&record.to_json()?)
     }
 
+    /// What init said when it gave up comes before what failed here because it was gone.
+    fn cause(end: &ParentEnd, error: Error) -> Error {
+        end.last_words().map_or(error, |words| Error::During { act: during_init(), source: Box::new(words) })
+    }
+
     /// Why init has gone without a word.
     fn death() -> Error {
         Error::WrongState("container init exited unexpectedly".into())
@@ -360,7 +376,7 @@ impl Making<'_> {
         if let Some(socket) = pidfd_socket {
             pidfd_socket::send(socket, child.pidfd.as_fd(), pidfd_socket::Kind::Init)?;
         }
-        self.args.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
+        self.design.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
     }
 
     /// Removes what exists. The error that led here stays the answer; what cannot be removed is logged.

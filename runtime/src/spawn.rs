@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, wai
 
 use crate::error::{During, Error, Result};
 use crate::idmap::{self, Caller};
+use crate::log;
 use crate::namespaces::{Target, Visit, open_targets, unshare_time};
 use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
@@ -247,8 +248,15 @@ fn clone(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
 /// The child's whole life before execve: whatever goes wrong in `body` is told to the parent, or, when it is gone, to
 /// the container's stderr.
 fn run_child(end: &InitEnd, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> ! {
+    log::debug(format_args!("nsexec container setup"));
     let Err(error) = body(end);
-    if end.failed(&error).is_err() {
+    fail(end, &error)
+}
+
+/// The end of a child that cannot run its program. It drops nothing: after `fds::close_from` the owners of descriptors
+/// own none.
+pub(crate) fn fail(end: &InitEnd, error: &Error) -> ! {
+    if end.failed(error).is_err() {
         let _ = writeln!(std::io::stderr(), "{}", error.line());
     }
     sys::exit_now(1)
