@@ -27,7 +27,7 @@ check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked --workspace --exclude knarr-integration
+	cargo test --locked --workspace --exclude knarr-integration --lib --bins
 
 lint: build ## Format, clippy, man pages, and licences where cargo-deny is installed
 	@scripts/setup lint

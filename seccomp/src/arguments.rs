@@ -12,16 +12,26 @@ use crate::resolve::{Clause, lower, upper};
 
 /// States of one call before the plain way is taken. Docker's profile needs a dozen.
 const MOST_STATES: usize = 1024;
+/// Different words and masks of one call for the same: 12 words, and masks.
+const MOST_WORDS: usize = 64;
+/// Rules of one call for the same: the kernel takes 4096 instructions.
+const MOST_CLAUSES: usize = 4096;
+/// Rules to try one after another. Each is a node below the one before, and the emitter descends.
+const MOST_IN_A_ROW: usize = 512;
 
-/// The graph that gives the action of the first clause that holds, else `otherwise`.
-pub(crate) fn decide(graph: &mut Graph, clauses: &[Clause], width: Width, otherwise: NodeId) -> NodeId {
-    if let Some(node) = Builder::new(clauses, width, otherwise).build(graph) {
-        return node;
+/// The graph that gives the action of the first clause that holds, else `otherwise`. `None` when there are too many.
+pub(crate) fn decide(
+    graph: &mut Graph,
+    clauses: &[Clause],
+    width: Width,
+    otherwise: NodeId,
+) -> Option<NodeId> {
+    let together = Builder::new(clauses, width, otherwise).and_then(|builder| builder.build(graph));
+    if together.is_some() || clauses.len() > MOST_IN_A_ROW {
+        return together;
     }
-    clauses.iter().rev().fold(otherwise, |otherwise, clause| {
-        let one = std::slice::from_ref(clause);
-        // One clause has at most one state per word.
-        Builder::new(one, width, otherwise).build(graph).unwrap_or(otherwise)
+    clauses.iter().rev().try_fold(otherwise, |otherwise, clause| {
+        Builder::new(std::slice::from_ref(clause), width, otherwise)?.build(graph)
     })
 }
 
@@ -72,12 +82,15 @@ struct Builder<'c> {
 }
 
 impl<'c> Builder<'c> {
-    fn new(clauses: &'c [Clause], width: Width, otherwise: NodeId) -> Self {
+    fn new(clauses: &'c [Clause], width: Width, otherwise: NodeId) -> Option<Self> {
         let asked: Vec<Vec<(Word, Question)>> =
             clauses.iter().map(|clause| questions(clause, width)).collect();
         let mut words: Vec<Word> = asked.iter().flatten().map(|(word, _)| *word).collect();
         words.sort_unstable_by_key(|word| reading_order(*word));
         words.dedup();
+        if words.len() > MOST_WORDS || clauses.len() > MOST_CLAUSES {
+            return None;
+        }
         let mut questions = vec![vec![None; clauses.len()]; words.len()];
         let mut decided_after = vec![0; clauses.len()];
         for (clause, asked) in asked.iter().enumerate() {
@@ -89,7 +102,7 @@ impl<'c> Builder<'c> {
                 }
             }
         }
-        Self { clauses, otherwise, words, questions, decided_after, built: HashMap::new() }
+        Some(Self { clauses, otherwise, words, questions, decided_after, built: HashMap::new() })
     }
 
     /// `None` when there are too many states.
@@ -114,7 +127,7 @@ impl<'c> Builder<'c> {
         if let Some(node) = self.built.get(&key) {
             return Some(*node);
         }
-        if self.built.len() >= MOST_STATES || at >= MOST_STATES {
+        if self.built.len() >= MOST_STATES {
             return None;
         }
         let ranges = self.ranges(graph, at, &key.1)?;

@@ -13,6 +13,7 @@ use crate::profile::Profile;
 use crate::program::Program;
 use crate::resolve::{Resolved, Verdict, resolve};
 use crate::rules::Rules;
+use crate::syscalls;
 
 /// `BPF_MAXINSNS` (`linux/bpf_common.h`).
 const MOST_INSTRUCTIONS: usize = 4096;
@@ -42,7 +43,7 @@ pub fn compile(profile: &Profile) -> Result<Program, Error> {
     let mut unknown = Vec::new();
     let resolved = resolve(&rules, &mut unknown);
     let mut graph = Graph::default();
-    let root = filter(&mut graph, &rules, &resolved);
+    let root = filter(&mut graph, &rules, &resolved)?;
     let instructions = emit(&graph, root);
     if instructions.len() > MOST_INSTRUCTIONS {
         return Err(Error::TooLarge(instructions.len()));
@@ -51,38 +52,39 @@ pub fn compile(profile: &Profile) -> Result<Program, Error> {
     Ok(Program { instructions, flags: rules.flags, unknown })
 }
 
-fn filter(graph: &mut Graph, rules: &Rules<'_>, resolved: &[(Abi, Resolved)]) -> NodeId {
+fn filter(graph: &mut Graph, rules: &Rules<'_>, resolved: &[(Abi, Resolved)]) -> Result<NodeId, Error> {
     let other = graph.returning(OTHER_ABI.to_ret());
     let mut tokens: Vec<u32> = rules.abis.iter().map(|abi| abi.token()).collect();
     tokens.sort_unstable();
     tokens.dedup();
     let mut ranges = Ranges::filled(other);
     for token in tokens {
-        let numbers = numbers(graph, rules, resolved, token);
+        let numbers = numbers(graph, rules, resolved, token)?;
         ranges.at(token, numbers, other);
     }
-    graph.switch(Word::ARCH, ranges.into_vec())
+    Ok(graph.switch(Word::ARCH, ranges.into_vec()))
 }
 
-/// The decision on the number, for all ABIs that share a token.
-fn numbers(graph: &mut Graph, rules: &Rules<'_>, resolved: &[(Abi, Resolved)], token: u32) -> NodeId {
+/// The decision on the number, for all ABIs that share a token: x32 numbers are above all others.
+fn numbers(
+    graph: &mut Graph,
+    rules: &Rules<'_>,
+    resolved: &[(Abi, Resolved)],
+    token: u32,
+) -> Result<NodeId, Error> {
     let default = graph.returning(rules.default.to_ret());
     let mut ranges = Ranges::filled(default);
-    let of = |wanted: Abi| resolved.iter().find(|(abi, _)| *abi == wanted).map(|(_, resolved)| resolved);
-    let first = resolved.iter().find(|(abi, _)| abi.token() == token && *abi != Abi::X32);
-    if let Some((abi, resolved)) = first {
-        calls(graph, &mut ranges, *abi, resolved, default);
+    let of = |x32: bool| resolved.iter().find(|(abi, _)| abi.token() == token && (*abi == Abi::X32) == x32);
+    if let Some((abi, resolved)) = of(false) {
+        calls(graph, &mut ranges, *abi, resolved, default)?;
     }
-    if token == Abi::X32.token() {
-        match of(Abi::X32) {
-            Some(resolved) => {
-                ranges.from(X32_BIT, default);
-                calls(graph, &mut ranges, Abi::X32, resolved, default);
-            }
-            None => without_x32(graph, &mut ranges, default),
-        }
+    if let Some((abi, resolved)) = of(true) {
+        ranges.from(X32_BIT, default);
+        calls(graph, &mut ranges, *abi, resolved, default)?;
+    } else if token == Abi::X32.token() {
+        without_x32(graph, &mut ranges, default);
     }
-    graph.switch(Word::NUMBER, ranges.into_vec())
+    Ok(graph.switch(Word::NUMBER, ranges.into_vec()))
 }
 
 /// x32 calls are of an ABI that is not listed; but -1 is what a tracer writes to skip a call, and the kernel runs
@@ -93,13 +95,20 @@ fn without_x32(graph: &mut Graph, ranges: &mut Ranges, default: NodeId) {
     ranges.from(u32::MAX, default);
 }
 
-fn calls(graph: &mut Graph, ranges: &mut Ranges, abi: Abi, resolved: &Resolved, default: NodeId) {
+fn calls(
+    graph: &mut Graph,
+    ranges: &mut Ranges,
+    abi: Abi,
+    resolved: &Resolved,
+    default: NodeId,
+) -> Result<(), Error> {
     // runc asks for the highest number first, so a rule above it (a socket call of its own beside socketcall) is lost.
     let known = |number: u32| resolved.highest.is_none_or(|highest| number <= highest);
     for (number, verdict) in resolved.calls.iter().filter(|(number, _)| known(*number)) {
         let to = match verdict {
             Verdict::Always(outcome) => graph.returning(outcome.action.to_ret()),
-            Verdict::First(clauses) => arguments::decide(graph, clauses, abi.width(), default),
+            Verdict::First(clauses) => arguments::decide(graph, clauses, abi.width(), default)
+                .ok_or_else(|| Error::TooManyRules { call: called(*number, abi), rules: clauses.len() })?,
         };
         ranges.at(*number, to, default);
     }
@@ -107,4 +116,9 @@ fn calls(graph: &mut Graph, ranges: &mut Ranges, abi: Abi, resolved: &Resolved, 
         let newer = graph.returning(NEWER.to_ret());
         ranges.from(next, newer);
     }
+    Ok(())
+}
+
+fn called(number: u32, abi: Abi) -> String {
+    syscalls::name(number, abi).map_or_else(|| number.to_string(), str::to_owned)
 }

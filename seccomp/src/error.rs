@@ -41,6 +41,8 @@ pub enum Error {
     NoListenerPath,
     #[error("linux.seccomp: the filter needs {0} instructions, the kernel takes 4096")]
     TooLarge(usize),
+    #[error("linux.seccomp.syscalls: {rules} rules with args for {call} are too many for one filter")]
+    TooManyRules { call: String, rules: usize },
 
     #[error("error adding {flag} flag to seccomp filter: {setter} requires Linux {since} or newer")]
     FlagUnsupported { flag: &'static str, setter: &'static str, since: &'static str },

@@ -1,6 +1,8 @@
 //! The verdict on one call read from the rules themselves, with the reason. Shares no code with the emitter, so the
 //! tests compare the two.
 
+use std::fmt;
+
 use crate::abi::{Abi, X32_BIT};
 use crate::action::Action;
 use crate::compile::{NEWER, OTHER_ABI};
@@ -30,6 +32,17 @@ pub enum Because {
     NewerThan(u32),
     /// Its ABI is not in `architectures`.
     OtherAbi,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(index) => write!(f, "linux.seccomp.syscalls[{index}]"),
+            Self::Default => f.write_str("linux.seccomp.defaultAction"),
+            Self::NewerThan(highest) => write!(f, "above {highest}, the highest number the profile names"),
+            Self::OtherAbi => f.write_str("not of linux.seccomp.architectures"),
+        }
+    }
 }
 
 /// A profile prepared to explain many calls.

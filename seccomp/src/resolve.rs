@@ -159,7 +159,7 @@ type Rank = (bool, Reverse<u8>, u8, Reverse<u32>);
 /// closing element makes a shorter chain come before the longer ones it is the beginning of.
 fn rank(clause: &Clause, width: Width) -> Vec<Rank> {
     let mut rank: Vec<Rank> = clause.conditions.iter().flat_map(|c| halves(c, width)).collect();
-    rank.insert(rank.len(), (false, Reverse(0), 0, Reverse(0)));
+    rank.push((false, Reverse(0), 0, Reverse(0)));
     rank
 }
 

@@ -21,6 +21,16 @@ pub(crate) const NATIVE: Abi = Abi::Riscv64;
 pub(crate) const NATIVE: Abi = Abi::Loongarch64;
 #[cfg(all(target_arch = "powerpc64", target_endian = "little"))]
 pub(crate) const NATIVE: Abi = Abi::Ppc64Le;
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "x86",
+    target_arch = "aarch64",
+    target_arch = "arm",
+    target_arch = "riscv64",
+    target_arch = "loongarch64",
+    all(target_arch = "powerpc64", target_endian = "little")
+)))]
+compile_error!("there is no syscall table for this architecture");
 
 /// A call known by name on at least one ABI.
 #[derive(Debug, Clone, Copy)]

@@ -131,6 +131,22 @@ fn few_calls_are_too_new_to_compare() {
     assert!(newer.len() < 60, "{newer:?}");
 }
 
+/// Both ways: libseccomp knows no number we do not, and gives none of our names another number.
+#[test]
+fn the_tables_agree() {
+    for abi in Abi::ALL.into_iter().filter(|abi| *abi != UNKNOWN_ABI) {
+        for (name, number) in syscalls::all(abi) {
+            let theirs = sys::number(name, arch(abi)).and_then(|number| u32::try_from(number).ok());
+            assert!(theirs.is_none_or(|theirs| theirs == number), "{name} on {abi:?}: {number}, {theirs:?}");
+        }
+        let first = syscalls::all(abi).map(|(_, number)| number).min().expect("calls");
+        for number in first..first + 600 {
+            let Some(name) = sys::name(number.cast_signed(), arch(abi)) else { continue };
+            assert_eq!(syscalls::number(&name, abi), Some(number), "{name} on {abi:?}");
+        }
+    }
+}
+
 prop_compose! {
     fn any_comparison(ops: &'static [&'static str])(
         op in prop::sample::select(ops),

@@ -2,7 +2,7 @@
 //! static: the libseccomp crate can only ask for the shared object or for an archive in a configured place.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
@@ -31,6 +31,7 @@ unsafe extern "C" {
     fn seccomp_export_bpf(filter: *mut c_void, fd: c_int) -> c_int;
     fn seccomp_load(filter: *mut c_void) -> c_int;
     fn seccomp_syscall_resolve_name_arch(arch: u32, name: *const c_char) -> c_int;
+    fn seccomp_syscall_resolve_num_arch(arch: u32, number: c_int) -> *mut c_char;
 }
 
 /// `SCMP_ARCH_NATIVE`.
@@ -90,6 +91,18 @@ pub(crate) fn number(name: &str, arch: u32) -> Option<c_int> {
     // SAFETY: the string is terminated and outlives the call.
     let number = unsafe { seccomp_syscall_resolve_name_arch(arch, name.as_ptr()) };
     (number != ERROR).then_some(number)
+}
+
+/// The name of a number.
+#[allow(dead_code, reason = "for the comparison of tables")]
+pub(crate) fn name(number: c_int, arch: u32) -> Option<String> {
+    // SAFETY: no pointers go in; what comes out is null or a string from malloc that is ours.
+    let name = NonNull::new(unsafe { seccomp_syscall_resolve_num_arch(arch, number) })?;
+    // SAFETY: see above; it is copied before it is freed.
+    let copy = unsafe { CStr::from_ptr(name.as_ptr()) }.to_str().map(str::to_owned);
+    // SAFETY: see above; nobody else has it.
+    unsafe { libc::free(name.as_ptr().cast()) };
+    copy.ok()
 }
 
 /// Runs `act` in a child with `no_new_privs` set, and waits for it.

@@ -97,6 +97,23 @@ pub(crate) fn operators() -> Profile {
     }
 }
 
+/// Rules for one call that contradict each other for some arguments: which one decides is libseccomp's order.
+pub(crate) fn contradictory() -> Profile {
+    let on = |action, errno_ret, arg| rule(action, errno_ret, "dup3 openat", vec![arg]);
+    Profile {
+        default_action: "SCMP_ACT_ALLOW".into(),
+        architectures: vec!["SCMP_ARCH_X86".into()],
+        syscalls: vec![
+            on("SCMP_ACT_TRACE", Some(3), arg(0, "SCMP_CMP_GT", 0, 0)),
+            on("SCMP_ACT_ERRNO", Some(5), arg(0, "SCMP_CMP_EQ", 1, 0)),
+            on("SCMP_ACT_TRAP", None, arg(1, "SCMP_CMP_LT", 9, 0)),
+            on("SCMP_ACT_LOG", None, arg(1, "SCMP_CMP_EQ", 2, 0)),
+            on("SCMP_ACT_ERRNO", Some(6), arg(2, "SCMP_CMP_MASKED_EQ", 0xff, 7)),
+        ],
+        ..Profile::default()
+    }
+}
+
 /// Every profile above, and deny lists, by name.
 pub(crate) fn profiles() -> Vec<(&'static str, Profile)> {
     let mut deny = Profile { default_action: "SCMP_ACT_ALLOW".into(), ..Profile::default() };
@@ -115,6 +132,7 @@ pub(crate) fn profiles() -> Vec<(&'static str, Profile)> {
         ("podman", podman()),
         ("runc's suite", runc_suite()),
         ("operators", operators()),
+        ("contradictory", contradictory()),
         ("deny list", deny),
         ("deny list, three ABIs", deny_all),
         ("every ABI", foreign),
