@@ -12,7 +12,7 @@ use crate::caught_signals::Signals;
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::idmap::Caller;
-use crate::launch::{self, Prepared};
+use crate::launch::{self, Known, Prepared};
 use crate::plan::process::{ProcessPlan, Terminal};
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
@@ -118,12 +118,12 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, "")?;
+    let known = Known::read(process, &proc, in_user_namespace, entry.passed)?;
 
     end.await_order(Order::Joined)?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let setgroups = launch::setgroups(&proc, in_user_namespace)?;
-    let prepared = launch::take_identity(process, setgroups, entry.passed)?;
+    let prepared = launch::take_identity(process, known)?;
     launch::outlive_parent()?;
     log::debug(format_args!("setns_init: about to exec"));
     end.found()?;

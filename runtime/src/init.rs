@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
 use crate::keyring::{self, Searchable};
-use crate::launch::{self, Prepared};
+use crate::launch::{self, Known, Prepared};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
@@ -95,11 +95,12 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
 
+    let known = Known::read(process, &proc, plan.namespaces.has(Kind::User), *passed)?;
+
     // The parent sets limits from outside now, so that they do not hit the steps above.
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
-    let prepared = launch::take_identity(process, setgroups, *passed)?;
+    let prepared = launch::take_identity(process, known)?;
     launch::outlive_parent()?;
     log::debug(format_args!("init: closing the pipe to signal completion"));
     end.found()?;

@@ -65,14 +65,6 @@ pub(crate) fn set_oom_score(process: &ProcessPlan, pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// Whether supplementary groups can be set: a user namespace mapped by an unprivileged user forbids it.
-pub(crate) fn setgroups(proc: &Proc, in_user_namespace: bool) -> Result<Setgroups> {
-    if in_user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny" {
-        return Ok(Setgroups::Deny);
-    }
-    Ok(Setgroups::Allow)
-}
-
 /// The master goes to the console socket, or to the parent; the slave becomes stdio.
 pub(crate) fn hand_over(terminal: Pseudoterminal, console: Option<&OwnedFd>, end: &InitEnd) -> Result<()> {
     match console {
@@ -114,18 +106,32 @@ impl Prepared {
     }
 }
 
+/// What the last steps need from files: their limits may leave no descriptor to open one with.
+pub(crate) struct Known {
+    setgroups: Setgroups,
+    env: Vec<CString>,
+}
+
+impl Known {
+    pub(crate) fn read(process: &ProcessPlan, proc: &Proc, user_namespace: bool, passed: Passed) -> Result<Self> {
+        // A user namespace mapped by an unprivileged user forbids supplementary groups.
+        let denied = user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny";
+        let setgroups = if denied { Setgroups::Deny } else { Setgroups::Allow };
+        Ok(Self { setgroups, env: environment(process, passed)? })
+    }
+}
+
 /// Takes on labels, ids and capabilities, and finds the program. The order is the kernel's: each step needs a
 /// privilege that a later one drops.
-pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed: Passed) -> Result<Prepared> {
+pub(crate) fn take_identity(process: &ProcessPlan, known: Known) -> Result<Prepared> {
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
-    let env = environment(process, passed)?;
     if let Some(sets) = &process.capabilities {
         capabilities::drop_bounding(sets.bounding)?;
         capabilities::keep()?;
     }
     fds::own_stdio(process.identity.uid)?;
-    identity::apply(&process.identity, setgroups)?;
+    identity::apply(&process.identity, known.setgroups)?;
     if entered == Entered::NotYet {
         working_directory::enter(&process.cwd)?;
     }
@@ -135,7 +141,7 @@ pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed:
             log::warn(format_args!("{warning}"));
         }
     }
-    Ok(Prepared { program: program::find(&process.args[0], &process.env.path)?, env })
+    Ok(Prepared { program: program::find(&process.args[0], &process.env.path)?, env: known.env })
 }
 
 /// The configured variables, what systemd's sockets need, and HOME where it is missing.
