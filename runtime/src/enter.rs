@@ -76,7 +76,7 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
     match (&affinity.last, &affinity.initial) {
         (Some(mask), _) => affinity::set(Some(child.pid), mask, Moment::Final)?,
         // The kernel keeps the caller's narrower mask inside a wider cpuset.
-        (None, None) => affinity::reset(Some(child.pid))?,
+        (None, None) => affinity::reset(child.pid),
         (None, Some(_)) => {}
     }
     launch::set_oom_score(entry.process, child.pid)?;

@@ -31,11 +31,7 @@ use crate::record::{self, Record};
 use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
-
-fn during_init() -> String {
-    "error during container init".into()
-}
+use crate::{affinity, launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
@@ -303,6 +299,7 @@ impl Making<'_> {
         let plan = &self.design.plan;
         let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
         cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())?;
+        affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
         cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
@@ -393,4 +390,8 @@ impl Making<'_> {
             ));
         }
     }
+}
+
+fn during_init() -> String {
+    "error during container init".into()
 }
