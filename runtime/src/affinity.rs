@@ -56,7 +56,7 @@ mod tests {
             let first = before.split([',', '-']).next().expect("a CPU").to_owned();
             set(None, &Bitmask::from_list(&first).expect("a list"), Moment::Initial).expect("set");
             assert_eq!(allowed(), first);
-            reset(None).expect("reset");
+            reset(rustix::thread::gettid());
             assert_eq!(allowed(), before);
         })
         .join()
