@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{self, retry_on_intr};
 
 use crate::error::{Error, Result};
@@ -55,6 +55,22 @@ impl Dir {
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Names of the files and directories in it.
+    pub(crate) fn names(&self) -> Result<Vec<(String, FileType)>> {
+        let failed = |source| Error::read(&self.path, source);
+        let fd = self.open_file(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let entries = fs::Dir::new(fd).map_err(failed)?.map(|entry| {
+            let entry = entry.map_err(failed)?;
+            Ok((entry.file_name().to_string_lossy().into_owned(), entry.file_type()))
+        });
+        entries.filter(|entry| !matches!(entry, Ok((name, _)) if name == "." || name == "..")).collect()
+    }
+
+    pub(crate) fn subdirectories(&self) -> Result<Vec<PathBuf>> {
+        let names = self.names()?.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
+        Ok(names.map(|(name, _)| self.path.join(name)).collect())
     }
 
     pub(crate) fn write(&self, file: &str, value: &str) -> Result<()> {

@@ -72,6 +72,15 @@ pub enum Error {
     Write { path: PathBuf, value: String, source: Errno },
     #[error("create cgroup {}", path.display())]
     MakeDir { path: PathBuf, source: Errno },
+    #[error("intelrdt: {act}")]
+    Resctrl { act: String, source: Errno },
+    #[error(
+        "clos dir {} not accessible (must be pre-created when schemata, l3CacheSchema and memBwSchema are empty)",
+        path.display()
+    )]
+    ClosNotThere { path: PathBuf, source: Errno },
+    #[error("change the owner of {}", path.display())]
+    Delegate { path: PathBuf, source: Errno },
     #[error("remove cgroup {}", path.display())]
     RemoveDir { path: PathBuf, source: Errno },
     #[error("statfs {}", path.display())]
@@ -110,6 +119,8 @@ pub enum Error {
     FreezeTimeout { path: PathBuf, seconds: u64 },
     #[error("signal process {pid}")]
     Signal { pid: i32, source: Errno },
+    #[error("watch for the end of memory")]
+    Watch { source: Errno },
     #[error("wait for cgroup {}", path.display())]
     Wait { path: PathBuf, source: Errno },
     #[error("bad sub cgroup path: {}", .0.display())]
@@ -126,6 +137,8 @@ pub enum Refusal {
         "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {0:?} instead"
     )]
     SystemdPath(String),
+    #[error("invalid intelRdt.ClosID {0:?}")]
+    ClosId(String),
     #[error("invalid unit name: {0:?}")]
     UnitName(String),
     #[error("invalid slice name: {0}")]
@@ -193,12 +206,16 @@ impl Error {
             | Self::Write { source, .. }
             | Self::MakeDir { source, .. }
             | Self::RemoveDir { source, .. }
+            | Self::Delegate { source, .. }
+            | Self::Resctrl { source, .. }
+            | Self::ClosNotThere { source, .. }
             | Self::Statfs { source, .. }
             | Self::Join { source, .. }
             | Self::Bpf { source, .. }
             | Self::Signal { source, .. }
             | Self::BusConnect { source, .. }
             | Self::BusIo { source, .. }
+            | Self::Watch { source }
             | Self::Wait { source, .. } => Some(source.0),
             Self::RootlessNeedsPermission { source } | Self::Unified { source, .. } => source.errno(),
             _ => None,

@@ -1,4 +1,4 @@
-//! Control groups of Linux: create, join, limit, freeze, kill and delete one, on cgroup v1, on pure cgroup v2 and on
+//! Control groups of Linux: create, join, limit, measure, freeze, kill and delete one, on cgroup v1, on pure cgroup v2 and on
 //! both at once (hybrid).
 //!
 //! The crate knows no containers. [`Hierarchies`] says what is mounted, [`Limits`] turns the runtime
@@ -13,7 +13,10 @@ mod dir;
 mod error;
 mod hierarchy;
 mod limits;
+mod oom;
+pub mod rdt;
 mod resources;
+mod stats;
 mod sys;
 mod systemd;
 
@@ -21,7 +24,12 @@ pub use cgroup::{Already, Cgroup, Driver, Request};
 pub use error::{Errno, Error, Refusal, Result};
 pub use hierarchy::{Hierarchies, Hierarchy, Mode};
 pub use limits::{DeviceRules, Limits, Policy, Write};
+pub use oom::{OomNotice, OomWatch};
 pub use resources::{
     BlockIo, Cpu, DeviceRule, HugepageLimit, InterfacePriority, Memory, Network, Pids, RdmaLimit, Resources,
     ThrottleDevice, WeightDevice,
+};
+pub use stats::{
+    Blkio, BlkioEntry, CpuSetStats, CpuStats, CpuUsage, HugetlbStats, MemoryEntry, MemoryStats, PidsStats,
+    Pressure, PressureLine, Stats, Throttling,
 };

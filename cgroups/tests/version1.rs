@@ -4,7 +4,7 @@
 
 mod world;
 
-use knarr_cgroups::{DeviceRules, Hierarchies, Mode};
+use knarr_cgroups::{Cgroup, DeviceRules, Hierarchies, Mode, OomNotice};
 use world::{World, text};
 
 /// Whether version 1's controller is mounted.
@@ -26,7 +26,44 @@ fn the_memory_limit_kills() {
     let mut world = World::made(r#"{"memory":{"limit":16777216,"swap":16777216}}"#);
     let output = world.run("head -c 100000000 /dev/zero | tail -c 100000000 | wc -c");
     assert_eq!(output.stdout, b"0\n", "tail must hold all of it before it writes");
-    assert!(world.read("memory", "memory.oom_control").lines().any(|line| line == "oom_kill 1"));
+    assert_eq!(world.cgroup.oom_kills().unwrap(), 1);
+}
+
+#[test]
+fn the_end_of_memory_and_of_the_cgroup_are_told() {
+    if !has("memory") {
+        return;
+    }
+    let mut world = World::made(r#"{"memory":{"limit":16777216,"swap":16777216}}"#);
+    let watched = Cgroup::from_paths(world.cgroup.paths());
+    let watch = watched.watch_oom().unwrap();
+    world.run("head -c 100000000 /dev/zero | tail -c 100000000 | wc -c");
+    assert_eq!(watch.read().unwrap(), OomNotice::Oom);
+    world.cgroup.delete().unwrap();
+    assert_eq!(watch.read().unwrap(), OomNotice::Gone);
+}
+
+#[test]
+fn statistics_are_what_was_used() {
+    if !has("memory") || !has("cpuacct") || !has("pids") {
+        return;
+    }
+    let mut world = World::made(r#"{"memory":{"limit":67108864},"pids":{"limit":20}}"#);
+    world.shell("head -c 20000000 /dev/zero | tail -c 20000000 | sleep 1000");
+    world.go();
+    while world.cgroup.stats().unwrap().memory.usage.usage < 20_000_000 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let stats = world.cgroup.stats().unwrap();
+    assert_eq!(stats.memory.usage.limit, 67_108_864);
+    assert!(stats.memory.usage.max >= stats.memory.usage.usage, "{stats:?}");
+    assert!(stats.memory.raw["rss"] >= 16_000_000, "{stats:?}");
+    assert_eq!(stats.pids.limit, 20);
+    assert!((2..=4).contains(&stats.pids.current), "{stats:?}");
+    assert!(stats.cpu.usage.percpu.iter().sum::<u64>() >= stats.cpu.usage.total, "{stats:?}");
+    assert_eq!(stats.cpu.usage.percpu_user.len(), stats.cpu.usage.percpu.len());
+    assert!(!stats.cpuset.cpus.is_empty(), "{stats:?}");
+    assert_eq!(stats.cpuset.sched_relax_domain_level, -1);
 }
 
 #[test]
@@ -68,6 +105,28 @@ fn a_memory_limit_below_what_is_used_is_refused_and_the_old_one_kept() {
         text(&error)
     );
     assert_eq!(world.read("memory", "memory.limit_in_bytes"), "67108864");
+}
+
+#[test]
+fn an_update_that_fails_half_way_changes_nothing() {
+    if !has("memory") || !has("cpu") || !has("pids") {
+        return;
+    }
+    let world = World::made(
+        r#"{"memory":{"limit":67108864,"swap":67108864},"cpu":{"shares":512},"pids":{"limit":9}}"#,
+    );
+    // The shares are out of the kernel's range: they are found out after the memory limits are written.
+    let json = r#"{"memory":{"limit":134217728,"swap":134217728},"cpu":{"shares":1},"pids":{"limit":5}}"#;
+    let error = world.cgroup.update(&world.limits_with(json, DeviceRules::Keep)).unwrap_err();
+    assert_eq!(text(&error), "the minimum allowed cpu-shares is 2");
+    assert_eq!(world.read("memory", "memory.limit_in_bytes"), "67108864");
+    assert_eq!(world.read("memory", "memory.memsw.limit_in_bytes"), "67108864");
+    assert_eq!(world.read("cpu", "cpu.shares"), "512");
+    assert_eq!(world.read("pids", "pids.max"), "9");
+    let json = r#"{"memory":{"limit":134217728,"swap":134217728},"cpu":{"shares":1024},"pids":{"limit":5}}"#;
+    world.cgroup.update(&world.limits_with(json, DeviceRules::Keep)).unwrap();
+    assert_eq!(world.read("memory", "memory.limit_in_bytes"), "134217728");
+    assert_eq!(world.read("pids", "pids.max"), "5");
 }
 
 #[test]

@@ -10,16 +10,18 @@ use std::process::Command;
 /// Runs this binary once more, inside; its output is shown if a test fails there.
 #[test]
 fn in_a_mount_namespace_with_cgroup2_only() {
-    let script = r#"mount -t cgroup2 none /sys/fs/cgroup && exec "$0" --ignored --test-threads=4"#;
+    let script = r#"
+        [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] || mount -t cgroup2 none /sys/fs/cgroup
+        exec "$0" --ignored --test-threads=4"#;
     let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .args(["--mount", "--propagation", "private", "sh", "-ec", script])
         .arg(std::env::current_exe().unwrap())
         .output()
         .unwrap();
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("9 passed"), "{text}");
+    assert!(text.contains("11 passed"), "{text}");
 }
 
 mod inside {
@@ -28,7 +30,7 @@ mod inside {
     use std::thread::sleep;
     use std::time::Duration;
 
-    use knarr_cgroups::{Already, Cgroup, DeviceRules, Mode, Request};
+    use knarr_cgroups::{Already, Cgroup, CpuSetStats, DeviceRules, Mode, Request};
     use rustix::process::{Pid, Signal};
 
     use crate::world::{World, cgroups_of, text, user_ticks, waiting_shell};
@@ -208,5 +210,33 @@ mod inside {
         let expected =
             Path::new("/sys/fs/cgroup").join(parent.strip_prefix("/").unwrap()).join("knarr-never-made");
         assert_eq!(cgroup.paths()[""], expected);
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn statistics_are_what_there_is() {
+        let mut world = World::made("{}");
+        world.shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000");
+        world.go();
+        while world.cgroup.stats().unwrap().cpu.usage.total == 0 {
+            sleep(Duration::from_millis(5));
+        }
+        let stats = world.cgroup.stats().unwrap();
+        assert!(stats.pids.current >= 1, "{stats:?}");
+        assert!(stats.cpu.psi.is_some(), "{stats:?}");
+        assert_eq!(stats.hugetlb.contains_key("2MB"), controllers().contains("hugetlb"), "{stats:?}");
+        assert_eq!(stats.cpuset, CpuSetStats::default());
+        assert_eq!(world.cgroup.oom_kills().unwrap(), 0);
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn a_delegated_cgroup_belongs_to_the_user_but_its_limits_do_not() {
+        use std::os::unix::fs::MetadataExt;
+        let world = World::made("{}");
+        world.cgroup.delegate(4711).unwrap();
+        let owner = |file: &str| std::fs::metadata(world.path("").join(file)).unwrap().uid();
+        assert_eq!(["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"].map(owner), [4711; 4]);
+        assert_eq!(["cgroup.freeze", "cgroup.max.depth", "cgroup.kill"].map(owner), [0; 3]);
     }
 }

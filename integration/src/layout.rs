@@ -43,8 +43,10 @@ impl Layout {
         match self {
             Layout::Unified => vec![PathBuf::from(CGROUPS).join(path)],
             Layout::Hybrid => {
-                let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
-                hierarchies.map(|hierarchy| hierarchy.path().join(path)).collect()
+                // A folder without this file is a place for a mount that is not there.
+                let folders = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
+                let hierarchies = folders.filter(|folder| folder.join("cgroup.procs").exists());
+                hierarchies.map(|hierarchy| hierarchy.join(path)).collect()
             }
         }
     }

@@ -41,10 +41,8 @@ impl World {
         let mark = format!("knarr-test-{}-{number}", std::process::id());
         let program = runtime.program().unwrap_or_else(|missing| panic!("{name}: {missing}"));
         let dir = std::env::temp_dir().join(&mark);
-        let made = fs::create_dir(&dir).and_then(|()| fill_rootfs(&dir.join("bundle/rootfs")));
-        assert!(made.is_ok(), "make {}: {made:?}", dir.display());
         let cgroup = format!("/{mark}");
-        Self {
+        let world = Self {
             runtime,
             layout,
             id: mark,
@@ -54,7 +52,10 @@ impl World {
             commands: AtomicU32::new(0),
             mounts: leftovers::mounts(),
             dir,
-        }
+        };
+        let made = fs::create_dir(&world.dir).and_then(|()| fill_rootfs(&world.rootfs()));
+        assert!(made.is_ok(), "make {}: {made:?}", world.dir.display());
+        world
     }
 
     /// Ends the test as skipped, for `reason`.

@@ -6,7 +6,7 @@ mod support;
 
 use knarr_seccomp::{Abi, Action, Because, Call, Explainer, Profile, compile, longest_path, run, syscalls};
 use proptest::prelude::*;
-use support::{arg, calls, contradictory, profiles, rule, runc_suite};
+use support::{arg, calls, contradictory, many_rules, profiles, rule, runc_suite};
 
 fn assert_agree(name: &str, profile: &Profile) {
     let program = compile(profile).expect(name);
@@ -143,13 +143,17 @@ fn unlisted_abis_are_killed_and_a_skipped_call_is_not() {
 
 #[test]
 fn far_too_many_rules_are_refused_and_many_are_not() {
-    let eq = |value| arg(0, "SCMP_CMP_EQ", value, 0);
-    let rules = |n: u64| (0..n).map(|v| rule("SCMP_ACT_ALLOW", None, "dup3", vec![eq(3 * v)])).collect();
-    let profile =
-        |n| Profile { default_action: "SCMP_ACT_ERRNO".into(), syscalls: rules(n), ..Profile::default() };
-    let program = compile(&profile(2000)).expect("2000 rules fit");
+    let profile = many_rules(2000);
+    let (program, explainer) =
+        (compile(&profile).expect("it fits"), Explainer::new(&profile).expect("valid"));
     assert!(longest_path(program.instructions()) < 32, "equality tests are searched, not tried one by one");
-    let error = |n| compile(&profile(n)).expect_err("too many").to_string();
+    let number = syscalls::number("dup3", Abi::native()).expect("every ABI has dup3");
+    for value in 0..6010 {
+        let call = Call { number, token: Abi::native().token(), args: [value, 0, 0, 0, 0, 0] };
+        let ret = run(program.instructions(), &call).expect("the program ends").ret;
+        assert_eq!(Action::from_ret(ret), Some(explainer.explain(&call).action), "{value}");
+    }
+    let error = |n| compile(&many_rules(n)).expect_err("too many").to_string();
     assert!(error(4000).contains("the kernel takes 4096"), "{}", error(4000));
     assert!(error(8000).contains("8000 rules with args for dup3 are too many"), "{}", error(8000));
 }

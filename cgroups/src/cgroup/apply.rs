@@ -26,21 +26,26 @@ impl Cgroup {
         self.apply_to_files(&limits.with_quota_rounded()?)
     }
 
-    fn apply_to_files(&self, limits: &Limits) -> Result<()> {
-        for group in limits.writes().chunk_by(|one, next| one.controller == next.controller) {
-            let controller = group[0].controller.as_ref();
-            let node = self.node_of(controller).ok_or_else(|| no_cgroup(controller))?;
-            let group: Vec<&Write> = group.iter().collect();
-            node.dir().and_then(|dir| write_group(dir, &group))?;
-        }
+    pub(super) fn apply_to_files(&self, limits: &Limits) -> Result<()> {
+        self.apply_writes(limits.writes())?;
         match &limits.devices {
             Some(devices) => self.apply_devices(devices),
             None => Ok(()),
         }
     }
 
+    pub(super) fn apply_writes(&self, writes: &[Write]) -> Result<()> {
+        for group in writes.chunk_by(|one, next| one.controller == next.controller) {
+            let controller = group[0].controller.as_ref();
+            let node = self.node_of(controller).ok_or_else(|| no_cgroup(controller))?;
+            let group: Vec<&Write> = group.iter().collect();
+            node.dir().and_then(|dir| write_group(dir, &group))?;
+        }
+        Ok(())
+    }
+
     /// As far as possible: what is in use cannot be known before the cgroup has been used.
-    fn check_memory(&self, limits: &Limits) -> Result<()> {
+    pub(super) fn check_memory(&self, limits: &Limits) -> Result<()> {
         let check = limits.memory_check;
         let Some(node) = self.unified().filter(|_| check.limit.is_some() || check.swap.is_some()) else {
             return Ok(());

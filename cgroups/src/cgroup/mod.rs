@@ -2,6 +2,7 @@
 
 mod apply;
 mod create;
+mod delegate;
 mod delete;
 mod freeze;
 mod join;
@@ -9,6 +10,7 @@ mod kill;
 mod locate;
 mod managed;
 mod tree;
+mod update;
 mod wait;
 
 use std::cell::OnceCell;
@@ -171,6 +173,23 @@ impl Cgroup {
     /// The directory whose list of processes counts: the only one, or the one that cannot be left out on version 1.
     fn main(&self) -> Option<&Node> {
         self.node("devices").or_else(|| self.node("")).or_else(|| self.nodes.first())
+    }
+
+    fn is_disabled(&self) -> bool {
+        self.disabled
+    }
+
+    pub(crate) fn is_pure_v2(&self) -> bool {
+        self.pure_v2
+    }
+
+    /// The directory with a controller's files, if there is one.
+    pub(crate) fn dir_of(&self, controller: &str) -> Result<Option<&Dir>> {
+        match self.node_of(controller).map(Node::dir) {
+            None => Ok(None),
+            Some(Err(error)) if error.is_absent() => Ok(None),
+            Some(result) => result.map(Some),
+        }
     }
 
     fn unified(&self) -> Option<&Node> {

@@ -146,6 +146,15 @@ impl Write {
         }
     }
 
+    /// Files that may be written, with the value for each.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = (&str, &str)> {
+        let other = match &self.policy {
+            Policy::Else(file, value) => Some((*file, value.as_str())),
+            _ => None,
+        };
+        std::iter::once((self.file.as_ref(), self.value.as_str())).chain(other)
+    }
+
     fn or(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }

@@ -16,7 +16,7 @@ use knarr_seccomp::notify::{Agent, ProcessState};
 use knarr_seccomp::{Error, Profile, Program, compile};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
-use support::{arg, docker, rule, runc_suite};
+use support::{arg, docker, many_rules, rule, runc_suite};
 use sys::{End, call, call_i386, spawn, wait};
 
 const NOTHING: [i64; 3] = [0; 3];
@@ -144,6 +144,15 @@ fn arguments_are_compared_in_full() {
 fn dockers_profile_installs_and_denies_mount() {
     let program = compile(&docker(&[])).expect("a program");
     let tries = || code(call(libc::SYS_mount, NOTHING) == -1 && call(libc::SYS_clone3, NOTHING) == -38);
+    assert_eq!(under(&program, tries), End::Exit(0));
+}
+
+#[test]
+fn a_program_with_long_jumps_installs() {
+    let program = compile(&many_rules(1800)).expect("a program");
+    assert!(program.instructions().len() > 2000);
+    let dup3 = |fd| call(libc::SYS_dup3, [fd, fd, 0]);
+    let tries = || code(dup3(3 * 1799) == -22 && dup3(0) == -22 && dup3(1) == -1 && dup3(3 * 1800) == -1);
     assert_eq!(under(&program, tries), End::Exit(0));
 }
 

@@ -114,6 +114,14 @@ pub(crate) fn contradictory() -> Profile {
     }
 }
 
+/// One call allowed for every third value of its first argument, by a rule each.
+pub(crate) fn many_rules(count: u64) -> Profile {
+    let allow = |value| rule("SCMP_ACT_ALLOW", None, "dup3", vec![arg(0, "SCMP_CMP_EQ", 3 * value, 0)]);
+    let all = rule("SCMP_ACT_ALLOW", None, "write exit_group getpid statx", vec![]);
+    let syscalls = std::iter::once(all).chain((0..count).map(allow)).collect();
+    Profile { default_action: "SCMP_ACT_ERRNO".into(), syscalls, ..Profile::default() }
+}
+
 /// Every profile above, and deny lists, by name.
 pub(crate) fn profiles() -> Vec<(&'static str, Profile)> {
     let mut deny = Profile { default_action: "SCMP_ACT_ALLOW".into(), ..Profile::default() };
