@@ -3,6 +3,7 @@
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUNDLE  ?=
+ROUNDS  ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check lint fmt bench install clean
@@ -39,9 +40,10 @@ lint: build ## Format, clippy, man pages, and licences where cargo-deny is insta
 fmt: ## Format the Rust sources
 	cargo fmt
 
-bench: build ## Compare with runc and crun, interleaved in the same run
+bench: build ## Compare with runc and crun, interleaved in the same rounds; ROUNDS=n
 	@scripts/setup test
-	cargo run --locked --profile dist --package knarr-integration --bin bench
+	@cargo build --locked --quiet --package knarr-integration --bins
+	@KNARR="$(CURDIR)/bin/knarr" cargo run --locked --quiet --package knarr-integration --bin bench -- $(ROUNDS)
 
 install: bin/knarr ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man8"
