@@ -13,16 +13,15 @@ use crate::caught_signals::Signals;
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::hooks::State;
-use crate::identity::Setgroups;
 use crate::idmap::Caller;
-use crate::launch;
+use crate::launch::{self, Known};
 use crate::plan::process::{ProcessPlan, Terminal};
 use crate::plan::seccomp::{self as plan, Filter};
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
-use crate::spawn::{Beside, Child};
+use crate::spawn::{self, Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, rlimits, seccomp, spawn};
+use crate::{keyring, log, rlimits, seccomp};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
@@ -65,6 +64,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
+            let error = end.last_words().unwrap_or(error);
             child.kill_and_reap();
             Err(error)
         }
@@ -76,17 +76,14 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
     let affinity = &entry.process.affinity;
     if let Some(mask) = &affinity.initial {
         affinity::set(Some(child.pid), mask, Moment::Initial)?;
+        log::debug(format_args!("nsexec[{}]: affinity: {mask:#x}", child.pid.as_raw_nonzero()));
     }
     let already = if entry.cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
     entry.cgroup.join(child.pid, already)?;
     match (&affinity.last, &affinity.initial) {
         (Some(mask), _) => affinity::set(Some(child.pid), mask, Moment::Final)?,
         // The kernel keeps the caller's narrower mask inside a wider cpuset.
-        (None, None) => {
-            if let Err(error) = affinity::reset(Some(child.pid)) {
-                log::warn(format_args!("{}", error.line()));
-            }
-        }
+        (None, None) => affinity::reset(child.pid),
         (None, Some(_)) => {}
     }
     launch::set_oom_score(entry.process, child.pid)?;
@@ -142,19 +139,20 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, "")?;
+    let known = Known::read(process, &proc, in_user_namespace, entry.passed)?;
 
     end.await_order(Order::Joined)?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let setgroups = launch::setgroups(&proc, in_user_namespace)?;
     // See init: nothing below returns, because what owned the closed descriptors would close them again.
+    log::debug(format_args!("setns_init: about to exec"));
     let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd())])
-        .and_then(|()| launch_program(entry, setgroups, end));
+        .and_then(|()| launch_program(entry, known, end));
     spawn::give_up(end, &error)
 }
 
-fn launch_program(entry: &Entry<'_>, setgroups: Setgroups, end: &InitEnd) -> Result<Infallible> {
-    let prepared = launch::take_identity(entry.process, setgroups, entry.passed, entry.filter, end)?;
+fn launch_program(entry: &Entry<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
+    let prepared = launch::take_identity(entry.process, known, entry.filter, end)?;
     launch::outlive_parent()?;
     end.found()?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;

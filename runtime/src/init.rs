@@ -14,8 +14,8 @@ use crate::caught_signals::Signals;
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
-use crate::identity::Setgroups;
 use crate::keyring::{self, Searchable};
+use crate::launch::{self, Known};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
@@ -27,7 +27,7 @@ use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, lsm, net_devices, seccomp, spawn, start_gate, sysctl};
+use crate::{log, lsm, net_devices, seccomp, spawn, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -105,14 +105,16 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
 
+    let known = Known::read(process, &proc, plan.namespaces.has(Kind::User), scene.passed)?;
+
     // The parent sets limits from outside now, so that they do not hit the steps above.
     cgroup.wait()?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
     // Nothing of the host is open from here on, while we look at the image's paths and wait, perhaps for days. What
     // owned the descriptors must not close them again, so nothing below returns.
-    let Err(error) = close_all_but(scene, end).and_then(|()| launch_program(scene, setgroups, end));
+    log::debug(format_args!("init: closing the pipe to signal completion"));
+    let Err(error) = close_all_but(scene, end).and_then(|()| launch_program(scene, known, end));
     spawn::give_up(end, &error)
 }
 
@@ -125,10 +127,10 @@ fn close_all_but(scene: &Scene<'_>, end: &InitEnd) -> Result<()> {
 }
 
 /// The last steps: identity, the wait for `start`, execve.
-fn launch_program(scene: &Scene<'_>, setgroups: Setgroups, end: &InitEnd) -> Result<Infallible> {
+fn launch_program(scene: &Scene<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
     let process = &scene.plan.process;
     let filter = scene.plan.seccomp.as_ref();
-    let prepared = launch::take_identity(process, setgroups, scene.passed, filter, end)?;
+    let prepared = launch::take_identity(process, known, filter, end)?;
     launch::outlive_parent()?;
     end.found()?;
     match &scene.start {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use knarr_cgroups::{Already, Cgroup, Request};
 use knarr_seccomp::notify;
@@ -50,6 +50,8 @@ pub(crate) struct Design {
     pub(crate) plan: Plan,
     /// Who waits to hear that the container is ready.
     pub(crate) manager: Option<Manager>,
+    /// `--pid-file`, whatever the working directory is by then.
+    pid_file: Option<PathBuf>,
     host: Host,
 }
 
@@ -60,6 +62,7 @@ impl Design {
         if let Some(manager) = &manager {
             manager.add_socket(&mut bundle.spec);
         }
+        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
         // Hooks run in the bundle, and so do relative paths of the configuration.
         std::env::set_current_dir(&bundle.dir)
             .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
@@ -82,8 +85,13 @@ impl Design {
         for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
             log::warn(format_args!("{warning}"));
         }
-        Ok(Self { bundle, plan, manager, host })
+        Ok(Self { bundle, plan, manager, pid_file, host })
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::Usage(format!("{}: {}", path.display(), crate::sys::io_error_text(&error))))
 }
 
 /// `root.path`, its links resolved once; everything after goes by descriptor.
@@ -181,8 +189,8 @@ impl Making<'_> {
 
         let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
-        self.settle(&end).during(starting)?;
-        let terminal = self.serve(&end, &mut record).during(starting)?;
+        let served = self.settle(&end).and_then(|()| self.serve(&end, &mut record));
+        let terminal = served.or_else(|error| Err(Self::cause(&end, error))).during(starting)?;
         self.announce(outside.pidfd_socket)?;
         let child = self.child.take().ok_or(Error::NotRunning)?;
         Ok((record, child, end, terminal))
@@ -301,9 +309,7 @@ impl Making<'_> {
         let plan = &self.design.plan;
         let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
         cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())?;
-        if let Err(error) = affinity::reset(Some(child.pid)) {
-            log::warn(format_args!("{}", error.line()));
-        }
+        affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
         cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
@@ -328,9 +334,7 @@ impl Making<'_> {
                 Some(Report::Listener(number)) => self.hand_over_listener(number, end)?,
                 Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
                 Some(Report::Found) => return Ok(terminal),
-                Some(Report::Failed(error)) => {
-                    return Err(error).during(|| "error during container init".into());
-                }
+                Some(Report::Failed(error)) => return Err(error).during(during_init),
                 Some(Report::Forked(_)) | None => return Err(Self::death()),
             }
         }
@@ -378,6 +382,11 @@ impl Making<'_> {
         self.dir.write_state(&record.to_json()?)
     }
 
+    /// What init said when it gave up comes before what failed here because it was gone.
+    fn cause(end: &ParentEnd, error: Error) -> Error {
+        end.last_words().map_or(error, |words| Error::During { act: during_init(), source: Box::new(words) })
+    }
+
     /// Why init has gone without a word.
     fn death() -> Error {
         Error::WrongState("container init exited unexpectedly".into())
@@ -388,7 +397,7 @@ impl Making<'_> {
         if let Some(socket) = pidfd_socket {
             pidfd_socket::send(socket, child.pidfd.as_fd(), pidfd_socket::Kind::Init)?;
         }
-        self.args.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
+        self.design.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
     }
 
     /// Removes what exists. The error that led here stays the answer; what cannot be removed is logged.
@@ -405,4 +414,8 @@ impl Making<'_> {
             ));
         }
     }
+}
+
+fn during_init() -> String {
+    "error during container init".into()
 }

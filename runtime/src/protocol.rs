@@ -96,16 +96,8 @@ pub(crate) fn channel() -> Result<(ParentEnd, InitEnd)> {
 }
 
 impl ParentEnd {
-    /// When init is gone, what it said last is the error.
     pub(crate) fn order(&self, order: Order) -> Result<()> {
-        let sent = send(self.0.as_fd(), &[order as u8], None);
-        match sent.as_ref().map_err(Error::errno) {
-            Err(Some(libc::EPIPE | libc::ECONNRESET)) => match self.report()? {
-                Some(Report::Failed(error)) => Err(error),
-                _ => sent.during(|| "the container's init process is gone".into()),
-            },
-            _ => sent,
-        }
+        send(self.0.as_fd(), &[order as u8], None).during(|| "the container's init process is gone".into())
     }
 
     /// Lets the program run; returns once it does.
@@ -118,10 +110,25 @@ impl ParentEnd {
         }
     }
 
+    /// Why init gave up, if it has: asked when something failed here, which may be only what followed from that.
+    pub(crate) fn last_words(&self) -> Option<Error> {
+        loop {
+            match self.read_report(RecvFlags::DONTWAIT) {
+                Ok(Some(Report::Failed(error))) => return Some(error),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
     /// The next report, or `None` once init has closed its end: it executed the program or died.
     pub(crate) fn report(&self) -> Result<Option<Report>> {
+        self.read_report(RecvFlags::empty())
+    }
+
+    fn read_report(&self, flags: RecvFlags) -> Result<Option<Report>> {
         let mut packet = [0; MAX_PACKET];
-        let (length, fd) = receive(self.0.as_fd(), &mut packet)?;
+        let (length, fd) = receive(self.0.as_fd(), &mut packet, flags)?;
         let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
         let report = match (*kind, fd) {
             (FORKED, Some(fd)) => Report::Forked(fd),
@@ -144,7 +151,7 @@ impl InitEnd {
     /// Waits for one certain order.
     pub(crate) fn await_order(&self, wanted: Order) -> Result<()> {
         let mut packet = [0; 8];
-        let (length, _) = receive(self.0.as_fd(), &mut packet)?;
+        let (length, _) = receive(self.0.as_fd(), &mut packet, RecvFlags::empty())?;
         match packet[..length] {
             [kind] if kind == wanted as u8 => Ok(()),
             // The runtime was killed: so must we, and nobody is there to read why.
@@ -244,12 +251,12 @@ fn send(socket: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Re
 }
 
 /// Receives one packet; length 0 is the end of the channel.
-fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+fn receive(socket: BorrowedFd<'_>, packet: &mut [u8], flags: RecvFlags) -> Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        match recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-            // A peer that died with unread orders: what it sent before is still there to be read.
+        match recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
+            // A peer that died with unread orders shows as one reset; what it had sent before comes after it.
             Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(errno) => return Err(errno).named(|| "recvmsg(init channel)".into()).map_err(Error::from),
             Ok(message) => {
@@ -291,6 +298,22 @@ mod tests {
         assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         drop(init);
         assert!(parent.report().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_init_said_before_it_died_is_heard_after_the_orders_it_never_read() {
+        let (parent, init) = channel().unwrap();
+        assert!(parent.last_words().is_none(), "init is alive and has nothing to say");
+        parent.order(Order::Joined).unwrap();
+        init.ready().unwrap();
+        init.failed(&Error::refused("/mounts/0", "not there")).unwrap();
+        drop(init);
+        assert!(parent.order(Order::Proceed).is_err());
+        assert_eq!(
+            parent.last_words().and_then(|error| error.field().map(str::to_owned)).as_deref(),
+            Some("/mounts/0")
+        );
+        assert!(parent.last_words().is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, wai
 
 use crate::error::{During, Error, Result};
 use crate::idmap::{self, Caller};
+use crate::log;
 use crate::namespaces::{Target, Visit, open_targets, unshare_time};
 use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
@@ -246,6 +247,7 @@ fn clone(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
 
 /// The child's whole life before execve.
 fn run_child(end: &InitEnd, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> ! {
+    log::debug(format_args!("nsexec container setup"));
     let Err(error) = body(end);
     give_up(end, &error)
 }
