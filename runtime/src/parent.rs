@@ -85,6 +85,11 @@ impl Design {
         for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
             log::warn(format_args!("{warning}"));
         }
+        for section in bundle.spec.foreign_sections() {
+            log::warn(format_args!(
+                "section {section:?} of config.json is for another platform and has no effect"
+            ));
+        }
         Ok(Self { bundle, plan, manager, pid_file, host })
     }
 }

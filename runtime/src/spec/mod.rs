@@ -26,9 +26,9 @@ pub(crate) use linux::{
 };
 pub(crate) use mounts::{Mount, Root};
 pub(crate) use place::pointer;
-pub(crate) use process::{
-    Capabilities, ConsoleSize, CpuAffinity, IoPriority, Process, Rlimit, Scheduler, User,
-};
+pub(crate) use process::{Capabilities, CpuAffinity, IoPriority, Process, Rlimit, Scheduler};
+#[cfg(test)]
+pub(crate) use process::{ConsoleSize, User};
 
 /// The version of the specification these structs describe.
 pub(crate) const VERSION: &str = "1.3.0";
