@@ -378,6 +378,10 @@ impl Making<'_> {
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
         let init = ProcessId::current(child.pid)?.ok_or_else(|| Self::death())?;
         record.set_init(init);
+        // Without privileges some hierarchies may have been left out.
+        if let Some(cgroup) = &self.cgroup {
+            record.cgroup_paths.clone_from(cgroup.paths());
+        }
         let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
         record.namespace_paths =
             Kind::all().map(|kind| (kind.state_key().into(), proc.join("ns").join(kind.file()))).collect();
