@@ -416,13 +416,13 @@ impl Making<'_> {
             child.kill_and_reap();
         }
         let deleted = self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.delete()?));
-        let removed = self.store.remove(&self.dir);
+        // A cgroup that cannot be removed stays on record, for `delete`.
+        let removed = deleted.and_then(|()| self.store.remove(&self.dir));
         let poststop = match self.child {
             Some(_) => self.run_poststop(),
             None => Ok(Vec::new()),
         };
-        let failures = [deleted.err(), removed.err()].into_iter().flatten();
-        for error in failures.chain(poststop.unwrap_or_else(|error| vec![error])) {
+        for error in removed.err().into_iter().chain(poststop.unwrap_or_else(|error| vec![error])) {
             let id = &self.args.id;
             log::warn(format_args!("clean up after the failed start of container {id}: {}", error.line()));
         }
