@@ -56,7 +56,7 @@ pub fn sweep(layout: Layout, cgroup: &str, mark: &str) -> Vec<String> {
             gone_within(pid, Duration::from_secs(2));
         }
     }
-    for directory in layout.directories(cgroup) {
+    for directory in layout.places(cgroup) {
         remove_cgroup(&directory);
     }
     let mut left: Vec<String> = processes(mark).iter().map(|pid| format!("process {pid}")).collect();
