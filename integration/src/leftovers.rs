@@ -56,9 +56,9 @@ pub fn sweep(layout: Layout, cgroup: &str, mark: &str) -> Vec<String> {
             gone_within(pid, Duration::from_secs(2));
         }
     }
-    let cgroups = layout.directories(cgroup);
+    let mounted = layout.directories(cgroup);
     for place in layout.places(cgroup) {
-        if cgroups.contains(&place) {
+        if mounted.contains(&place) {
             remove_cgroup(&place);
         } else if place.exists() {
             // A plain folder: no hierarchy is mounted there.
