@@ -7,7 +7,7 @@ use rustix::fs::{self, Mode};
 use rustix::io::{self, retry_on_intr};
 
 use crate::cgroup::{Cgroup, Node};
-use crate::dir::Dir;
+use crate::dir::{Dir, read_path};
 use crate::error::{Errno, Error, Result};
 use crate::limits::Limits;
 
@@ -65,15 +65,14 @@ impl Cgroup {
 impl Node {
     pub(super) fn make(&self, limits: &Limits, pure_v2: bool, made: &mut Vec<PathBuf>) -> Result<()> {
         let fresh = make_dir(&self.path, made)?;
-        let dir = self.dir()?;
         if pure_v2 {
-            return self.enable_controllers(dir, limits);
+            return self.enable_controllers(self.dir()?, limits);
         }
         for controller in &self.controllers {
             match controller.as_str() {
-                "cpuset" => self.fill_cpuset(dir, limits, fresh)?,
+                "cpuset" => self.fill_cpuset(self.dir()?, limits, fresh)?,
                 // A real-time process cannot join a cgroup without real-time bandwidth.
-                "cpu" => write_early(dir, limits, "cpu.rt_")?,
+                "cpu" => self.write_early(limits, "cpu.rt_")?,
                 _ => {}
             }
         }
@@ -91,7 +90,12 @@ impl Node {
                 dir.write(file, &parents)?;
             }
         }
-        write_early(dir, limits, "cpuset.")
+        self.write_early(limits, "cpuset.")
+    }
+
+    fn write_early(&self, limits: &Limits, prefix: &str) -> Result<()> {
+        let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
+        if early.is_empty() { Ok(()) } else { super::apply::write_group(self.dir()?, &early) }
     }
 
     /// All controllers of the hierarchy are enabled down to here, whether a limit needs them or not: their statistics
@@ -133,11 +137,6 @@ impl Node {
     }
 }
 
-fn write_early(dir: &Dir, limits: &Limits, prefix: &str) -> Result<()> {
-    let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
-    super::apply::write_group(dir, &early)
-}
-
 /// All at once; if the kernel refuses one (it refuses them all then), each for itself. What cannot be enabled is told
 /// when a limit needs it.
 fn enable_below(dir: &Dir, controllers: &[&str]) {
@@ -172,12 +171,11 @@ fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<bool> {
 /// The nearest ancestor's value, given to all ancestors below it on the way.
 fn inherited(path: &Path, mount_point: &Path, file: &str) -> Result<String> {
     let parent = path.parent().filter(|parent| parent.starts_with(mount_point)).unwrap_or(mount_point);
-    let dir = Dir::open(parent)?;
-    let value = dir.read(file)?.trim().to_owned();
+    let value = read_path(&parent.join(file))?.trim().to_owned();
     if !value.is_empty() || parent == mount_point {
         return Ok(value);
     }
     let value = inherited(parent, mount_point, file)?;
-    dir.write(file, &value)?;
+    Dir::open(parent)?.write(file, &value)?;
     Ok(value)
 }
