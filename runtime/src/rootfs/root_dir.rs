@@ -116,6 +116,10 @@ impl RootDir {
 
     /// A directory to which no link leads, made where it is missing.
     pub(crate) fn ordinary_directory(&self, path: &str) -> Result<OwnedFd> {
+        let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        if let Some(Ok(fd)) = self.try_openat2(path, OFlags::PATH | OFlags::DIRECTORY, straight) {
+            return Ok(fd);
+        }
         let found = self.find(path, Missing::Directory, Last::Keep)?;
         let is_directory = FileType::from_raw_mode(stat_fd(&found.fd)?.st_mode) == FileType::Directory;
         if found.path != in_root(path) || !is_directory {
