@@ -35,7 +35,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     let ids = Ids::plan(linux, &namespaces)?;
     let process = process_of(args, spec.process.clone().unwrap_or_default())?;
     let keyring_for = namespaces.has(Kind::Mount).then_some(args.id.as_str());
-    let process = process_plan(&process, linux, &ids, host::support()?, keyring_for)?;
+    let process = process_plan(&process, linux, &ids, host::support(Some(&process))?, keyring_for)?;
     for warning in &process.warnings {
         log::warn(format_args!("{warning}"));
     }
