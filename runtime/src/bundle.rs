@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::spec::{self, Process, Spec};
-use crate::sys::{Errno, Named as _};
+use crate::sys::{self, Errno, Named as _};
 
 const CONFIG: &str = "config.json";
 
@@ -42,9 +42,19 @@ impl Bundle {
     }
 }
 
+/// Reads `config.json` of the bundle in `dir`, from where we are.
+pub(crate) fn load_spec(dir: &Path) -> Result<Spec> {
+    read(&dir.join(CONFIG), CONFIG).map(|(_, spec)| spec)
+}
+
 /// Reads the file that `exec --process` names: one `process` object.
 pub(crate) fn load_process(file: &Path) -> Result<Process> {
-    read(file, &file.display().to_string()).map(|(_, process)| process)
+    match read(file, &file.display().to_string()) {
+        Err(Error::NoConfig(name)) => {
+            Err(sys::Error { call: format!("open {name}"), errno: Errno::NOENT }.into())
+        }
+        result => result.map(|(_, process)| process),
+    }
 }
 
 /// Reads one JSON document; `name` stands for the file in errors.
@@ -67,14 +77,18 @@ fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
     }
 }
 
-/// ` at byte N`, counted from 1: the place serde gives as line and column, for editors and `head -c`.
+/// ` at byte N (/pointer)`, counted from 1: the place serde gives as line and column, for editors and for `jq`.
 fn byte_position(raw: &[u8], error: &serde_json::Error) -> String {
     if error.line() == 0 {
         return String::new();
     }
     let lines_before = raw.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1);
     let start: usize = lines_before.map(<[u8]>::len).sum();
-    format!(" at byte {}", start + error.column())
+    let byte = start + error.column();
+    match spec::pointer(raw, byte) {
+        pointer if pointer.is_empty() => format!(" at byte {byte}"),
+        pointer => format!(" at byte {byte} ({pointer})"),
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +122,7 @@ mod tests {
     fn enter(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                crate::sys::unshare(libc::CLONE_FS).unwrap();
+                sys::unshare(libc::CLONE_FS).unwrap();
                 Bundle::enter(dir, config)
             });
             thread.join().unwrap()
@@ -165,7 +179,7 @@ mod tests {
     #[test]
     fn malformed_json_is_found_by_line_column_and_byte() {
         let error = Dir::with_config("malformed", "{\n  \"hostname\": oops\n}").error();
-        assert_eq!(error, "parse config.json at byte 17: expected value at line 2 column 15");
+        assert_eq!(error, "parse config.json at byte 17 (/hostname): expected value at line 2 column 15");
         let error = Dir::with_config("empty", "").error();
         assert_eq!(error, "parse config.json at byte 0: EOF while parsing a value at line 1 column 0");
     }

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -15,17 +15,19 @@ use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
 use crate::keyring::{self, Searchable};
+use crate::launch::{self, Known};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Terminal;
+use crate::plan::seccomp::Moment;
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order};
 use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, lsm, net_devices, start_gate, sysctl};
+use crate::{log, lsm, net_devices, seccomp, spawn, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -56,7 +58,7 @@ pub(crate) enum Start<'a> {
 
 /// The whole list. Returns only an error.
 pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> Result<Infallible> {
-    let Scene { plan, console, passed, start, .. } = scene;
+    let Scene { plan, console, .. } = scene;
     let process = &plan.process;
     // Nobody's but the parent's.
     launch::begin()?;
@@ -103,27 +105,45 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
 
+    let known = Known::read(process, &proc, plan.namespaces.has(Kind::User), scene.passed)?;
+
     // The parent sets limits from outside now, so that they do not hit the steps above.
     cgroup.wait()?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
-    let prepared = launch::take_identity(process, setgroups, *passed)?;
+    // Nothing of the host is open from here on, while we look at the image's paths and wait, perhaps for days. What
+    // owned the descriptors must not close them again, so nothing below returns.
+    log::debug(format_args!("init: closing the pipe to signal completion"));
+    let Err(error) = close_all_but(scene, end).and_then(|()| launch_program(scene, known, end));
+    spawn::give_up(end, &error)
+}
+
+fn close_all_but(scene: &Scene<'_>, end: &InitEnd) -> Result<()> {
+    let gate = match &scene.start {
+        Start::Gate(gate) => Some(gate.as_fd()),
+        Start::Channel(_) => None,
+    };
+    fds::close_from(scene.passed.first_private(), &[Some(end.as_fd()), gate])
+}
+
+/// The last steps: identity, the wait for `start`, execve.
+fn launch_program(scene: &Scene<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
+    let process = &scene.plan.process;
+    let filter = scene.plan.seccomp.as_ref();
+    let prepared = launch::take_identity(process, known, filter, end)?;
     launch::outlive_parent()?;
     end.found()?;
-
-    // Nothing of the host stays open while we wait, perhaps for days.
-    match start {
+    match &scene.start {
         Start::Gate(gate) => {
-            fds::close_from(passed.first_private(), Some(gate.as_raw_fd().unsigned_abs()))?;
+            fds::close_from(scene.passed.first_private(), &[Some(gate.as_fd())])?;
             start_gate::wait(gate.as_fd())?;
         }
         Start::Channel(signals) => {
-            fds::close_from(passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
             signals.map_or(Ok(()), Signals::unblock)?;
             end.await_order(Order::Start)?;
         }
     }
+    seccomp::install_at(Moment::Last, filter, end)?;
     scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
     launch::execute(process, &prepared)
 }
@@ -165,7 +185,7 @@ impl Scene<'_> {
             id: self.id,
             status,
             pid: rustix::process::getpid().as_raw_nonzero().get(),
-            bundle: &self.bundle.to_string_lossy(),
+            bundle: self.bundle.to_string_lossy(),
             annotations: &self.spec.annotations,
         };
         hooks::run(stage, hooks, &state, environment)

@@ -62,7 +62,7 @@ pub(crate) fn error(error: &Error) {
 }
 
 pub(crate) fn is_stderr() -> bool {
-    matches!(logger().sink, Sink::Stderr)
+    matches!(logger().sink, Sink::Stderr(_))
 }
 
 fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, caller: &Location<'_>) {
@@ -83,6 +83,6 @@ fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, calle
 }
 
 fn logger() -> &'static Logger {
-    static UNSET: Logger = Logger { sink: Sink::Stderr, format: Format::Text, level: Level::Info };
+    static UNSET: Logger = Logger { sink: Sink::Stderr(None), format: Format::Text, level: Level::Info };
     LOGGER.get().unwrap_or(&UNSET)
 }

@@ -1,7 +1,7 @@
 //! `knarr`, an OCI runtime: reads its arguments, runs one command, prints at most one error, chooses the exit code.
 //!
 //! It begins in `sys::start`.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
 #![cfg_attr(not(test), no_main)]
 
 mod affinity;
@@ -47,6 +47,7 @@ mod rlimits;
 mod rootfs;
 mod scheduler;
 mod sealed_exe;
+mod seccomp;
 mod signals;
 mod spawn;
 mod spec;

@@ -38,6 +38,8 @@ struct Held {
 const ROOT_INODE: u64 = 1;
 
 impl Proc {
+    /// To be called while the host's `/proc` is in sight: in a user namespace the kernel grants a new one only then
+    /// (`mount_too_revealing` of its `fs/namespace.c`), and a container may have none.
     pub(crate) fn open(scope: Scope) -> Result<Self> {
         Ok(Self { scope, held: OnceCell::from(Held::open(scope)?) })
     }

@@ -148,6 +148,12 @@ pub(crate) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// A copy of the descriptor that the process behind `pidfd` has as `number` (Linux 5.6).
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
+    use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+    pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).named(|| format!("pidfd_getfd({number})"))
+}
+
 /// execveat(2) of an open file. Returns only on failure.
 pub(crate) fn exec_fd(file: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) -> Error {
     let (argv, envp) = (pointers(argv), pointers(envp));

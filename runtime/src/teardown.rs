@@ -99,7 +99,7 @@ fn run_poststop(container: &Container, hooks: &Hooks) -> Result<()> {
         id: &record.id,
         status: Status::Stopped.name(),
         pid: 0,
-        bundle: &record.bundle().to_string_lossy(),
+        bundle: record.bundle().to_string_lossy(),
         annotations: &record.annotations(),
     };
     for error in hooks::run_all(Stage::Poststop, hooks.of(Stage::Poststop), &state)? {

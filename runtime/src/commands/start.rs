@@ -48,7 +48,7 @@ pub(super) fn poststart(container: &Container, hooks: &Hooks) -> Result<()> {
         id: &record.id,
         status: Status::Running.name(),
         pid: record.init_process_pid,
-        bundle: &record.bundle().to_string_lossy(),
+        bundle: record.bundle().to_string_lossy(),
         annotations: &record.annotations(),
     };
     hooks::run(Stage::Poststart, hooks.of(Stage::Poststart), &state, Environment::Inherit)

@@ -19,7 +19,7 @@ pub(super) fn bind(root: &RootDir, mount: &MountPlan, bind: &Bind, sources: &mut
         return Ok(Mounted::Nowhere);
     }
     let source = take_source(mount, bind, sources)?;
-    let (target, _) = find_target(root, mount, || kind_of(&source))?;
+    let target = find_target(root, mount, || kind_of(&source))?;
     if target.path == "proc" && magic_of(&source)? != libc::PROC_SUPER_MAGIC {
         return Err(Error::refused(format!("/mounts/{}/source", mount.index), not_of_type_proc()));
     }

@@ -98,13 +98,10 @@ fn prepare_devices(plan: &RootfsPlan) -> Vec<(usize, OwnedFd)> {
 }
 
 fn map_ids(tree: &OwnedFd, idmap: &Idmap, known: &mut KnownNamespaces) -> Result<()> {
-    let at = match known.iter().position(|(ids, _)| *ids == idmap.ids) {
-        Some(at) => at,
-        None => {
-            known.push((idmap.ids.clone(), open_namespace(&idmap.ids)?));
-            known.len() - 1
-        }
-    };
+    let at = known.iter().position(|(ids, _)| *ids == idmap.ids).unwrap_or(known.len());
+    if at == known.len() {
+        known.push((idmap.ids.clone(), open_namespace(&idmap.ids)?));
+    }
     let depth = if idmap.recursive { Depth::Tree } else { Depth::One };
     let change = MountChange { ids: Some(known[at].1.as_fd()), ..MountChange::default() };
     match change_mount(tree, depth, &change) {
@@ -126,7 +123,7 @@ fn open_namespace(ids: &MappedIds) -> Result<OwnedFd> {
 
 fn open_user_namespace(path: &Path) -> sys::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-        .named(|| format!("open({path:?})"))
+        .named(|| format!("open({})", path.display()))
 }
 
 /// A user namespace exists as long as a process or a descriptor is in it: a child makes it and waits until the

@@ -154,11 +154,13 @@ pub(crate) fn copy_content(from: impl AsFd, to: impl AsFd) -> Result<()> {
         match copied {
             // Files of proc and sys claim to be empty to copy_file_range.
             Ok(0) | Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) if !sendfile => {
-                sendfile = true
+                sendfile = true;
             }
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            Err(errno) => return Err(Error { call: "sendfile".into(), errno }),
+            Err(errno) => {
+                return Err(Error { call: "sendfile".into(), errno });
+            }
         }
     }
 }
@@ -169,7 +171,9 @@ pub(crate) fn attributes_of(fd: impl AsFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let length = match rustix::fs::flistxattr(&fd, &mut names[..]) {
         Ok(length) => length,
         Err(Errno::OPNOTSUPP) => 0,
-        Err(errno) => return Err(Error { call: "flistxattr".into(), errno }),
+        Err(errno) => {
+            return Err(Error { call: "flistxattr".into(), errno });
+        }
     };
     let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
     names.map(|name| Ok((name.to_vec(), attribute_of(&fd, name)?))).collect()
