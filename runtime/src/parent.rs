@@ -244,7 +244,7 @@ impl Making<'_> {
             id: self.args.id.clone(),
             init_process_pid: 0,
             init_process_start: 0,
-            created: timestamp::now(),
+            created: timestamp::rfc3339(timestamp::since_epoch()),
             config: record::Config {
                 rootfs: plan.rootfs.path.clone(),
                 namespaces: namespaces
