@@ -57,16 +57,13 @@ pub(crate) struct Design {
 
 impl Design {
     pub(crate) fn new(globals: &Globals, args: &CreateArgs) -> Result<Self> {
-        let mut bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
+        let mut bundle = Bundle::enter(&args.bundle, args.config.as_deref())?;
         let manager = Manager::from_environment(globals.root.path.join(&args.id));
         if let Some(manager) = &manager {
             manager.add_socket(&mut bundle.spec);
         }
-        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
-        // Hooks run in the bundle, and so do relative paths of the configuration.
-        std::env::set_current_dir(&bundle.dir)
-            .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
-        let host = Host::probe()?;
+        let host = Host::probe(&bundle.spec)?;
         let rootfs = find_rootfs(&bundle)?;
         let plan = Plan::new(
             &bundle.spec,
