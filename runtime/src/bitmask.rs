@@ -112,7 +112,11 @@ mod tests {
     #[test]
     fn a_mask_is_written_as_one_number() {
         for (list, number) in [("0-1", "0x3"), ("1", "0x2"), ("64", "0x10000000000000000"), ("4", "0x10")] {
-            assert_eq!(Bitmask::from_list(list).map(|mask| format!("{mask:#x}")), Ok(number.into()), "{list}");
+            assert_eq!(
+                Bitmask::from_list(list).map(|mask| format!("{mask:#x}")),
+                Ok(number.into()),
+                "{list}"
+            );
         }
         assert_eq!(format!("{:x}", Bitmask::default()), "0");
     }

@@ -95,7 +95,7 @@ fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<Own
             }
             Some(Report::Found) => return Ok(terminal),
             Some(Report::Failed(error)) => return Err(error),
-            Some(Report::Built | Report::Forked(_)) | None => {
+            Some(Report::Built | Report::MapSource(..) | Report::Forked(_)) | None => {
                 return Err(Error::WrongState("the process ended before it ran its program".into()));
             }
         }

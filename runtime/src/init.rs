@@ -4,7 +4,7 @@
 //! messages to the parent are drawn in `protocol`.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -113,7 +113,12 @@ fn build(plan: &Plan, building: Building<'_>, end: &InitEnd) -> Result<Root> {
         end.await_order(Order::Joined)?;
         unshare_cgroup(plan)
     };
-    let mut around = Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup };
+    let map_source = |mount, tree: BorrowedFd<'_>| {
+        end.map_source(mount, tree)?;
+        end.await_order(Order::SourceMapped)
+    };
+    let mut around =
+        Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup, map_source: &map_source };
     rootfs::build(&plan.rootfs, building.sources, &mut around)
 }
 

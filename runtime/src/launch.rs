@@ -113,7 +113,12 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn read(process: &ProcessPlan, proc: &Proc, user_namespace: bool, passed: Passed) -> Result<Self> {
+    pub(crate) fn read(
+        process: &ProcessPlan,
+        proc: &Proc,
+        user_namespace: bool,
+        passed: Passed,
+    ) -> Result<Self> {
         // A user namespace mapped by an unprivileged user forbids supplementary groups.
         let denied = user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny";
         let setgroups = if denied { Setgroups::Deny } else { Setgroups::Allow };

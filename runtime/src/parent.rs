@@ -86,9 +86,8 @@ impl Design {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| {
-        Error::Usage(format!("{}: {}", path.display(), crate::sys::io_error_text(&error)))
-    })
+    std::path::absolute(path)
+        .map_err(|error| Error::Usage(format!("{}: {}", path.display(), crate::sys::io_error_text(&error))))
 }
 
 /// `root.path`, its links resolved once; everything after goes by descriptor.
@@ -316,6 +315,10 @@ impl Making<'_> {
                     self.run_hooks(Stage::CreateRuntime)?;
                     end.order(Order::HooksDone)?;
                 }
+                Some(Report::MapSource(mount, tree)) => {
+                    rootfs::map_source(&self.design.plan.rootfs, mount, tree.as_fd())?;
+                    end.order(Order::SourceMapped)?;
+                }
                 Some(Report::Terminal(master)) => terminal = Some(master),
                 Some(Report::Ready) => {
                     self.record_init(record)?;
@@ -339,8 +342,7 @@ impl Making<'_> {
             bundle: &self.design.bundle.dir.to_string_lossy(),
             annotations: &spec.annotations,
         };
-        hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit)
-            .during(during_init)
+        hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit).during(during_init)
     }
 
     /// Limits go on last, from outside, and the state says which process it is.

@@ -38,6 +38,9 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
     }
     let mut made = parent::make(globals, args, &design, Purpose::Run(Some(&signals)))?;
     let notify = bind_notify(&made, &design)?;
+    // Before the program writes its first line.
+    let terminal = made.terminal.take().map(TerminalProxy::new).transpose();
+    let terminal = terminal.inspect_err(|_| give_up(&made))?;
     start(&made)?;
     made.container.dir.unlock()?;
     let foreground = Foreground {
@@ -45,7 +48,7 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
         pidfd: made.child.pidfd.as_fd(),
         signals: &signals,
         orphans,
-        terminal: made.terminal.take().map(TerminalProxy::new).transpose()?,
+        terminal,
         notify,
     };
     let status = foreground.wait();

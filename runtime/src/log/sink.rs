@@ -69,8 +69,14 @@ pub(crate) enum Sink {
     /// `None`: whatever number 2 is, before anybody has said where to log.
     Stderr(Option<File>),
     File(File),
-    Journal { socket: UnixDatagram, id: String },
-    Syslog { socket: UnixDatagram, id: String },
+    Journal {
+        socket: UnixDatagram,
+        id: String,
+    },
+    Syslog {
+        socket: UnixDatagram,
+        id: String,
+    },
 }
 
 impl Sink {

@@ -30,11 +30,11 @@ use std::path::PathBuf;
 use knarr_cgroups::Hierarchies;
 
 use crate::error::{During, Result};
-use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
+use crate::plan::mounts::{Bind, Kind, MountPlan, RootfsPlan};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use sources::{Sources, prepare};
+pub(crate) use sources::{Sources, map_source, prepare};
 
 use devices::Means;
 use mask::Mask;
@@ -57,6 +57,9 @@ pub(crate) struct Surroundings<'a> {
     /// Called once, before the first cgroup mount or at the end: returns when this process is in its cgroup and, where
     /// one is planned, in a new cgroup namespace.
     pub(crate) enter_cgroup: &'a mut dyn FnMut() -> Result<()>,
+    /// Has the parent map the ids of a source, which is mounted nowhere yet, as mount `usize` wants it. Not called
+    /// before `enter_cgroup`.
+    pub(crate) map_source: &'a dyn Fn(usize, BorrowedFd<'_>) -> Result<()>,
 }
 
 /// A root filesystem that is built.
@@ -91,7 +94,7 @@ fn build_with_no_umask(
     let mut root = Root { dir, late_readonly: Vec::new(), mask: None };
     let mut in_cgroup = false;
     for mount in &plan.mounts {
-        if !in_cgroup && shows_cgroups(mount) {
+        if !in_cgroup && (shows_cgroups(mount) || needs_parent(mount)) {
             (around.enter_cgroup)()?;
             in_cgroup = true;
         }
@@ -122,6 +125,10 @@ fn shows_cgroups(mount: &MountPlan) -> bool {
     }
 }
 
+fn needs_parent(mount: &MountPlan) -> bool {
+    matches!(&mount.kind, Kind::Bind(Bind { in_tree: true, idmap: Some(_), .. }))
+}
+
 fn mount_one(
     plan: &RootfsPlan,
     root: &Root,
@@ -130,7 +137,7 @@ fn mount_one(
     around: &Surroundings<'_>,
 ) -> Result<Mounted> {
     match &mount.kind {
-        Kind::Bind(bind) => bind::bind(&root.dir, mount, bind, sources),
+        Kind::Bind(bind) => bind::bind(&root.dir, mount, bind, sources, around),
         Kind::Cgroup(file_system) => cgroup_mount::mount(&root.dir, mount, file_system, &around.cgroup, plan),
         Kind::New(file_system) => mount::mount_new(plan, &root.dir, mount, file_system),
         Kind::Remount { superblock } => mount::remount(&root.dir, mount, superblock.as_deref()),
