@@ -22,7 +22,7 @@ run: build ## Run a busybox container that reports what it sees; BUNDLE=dir runs
 test: build ## Run every test, with the binaries of bin/ on the real kernel (root)
 	@scripts/setup test
 	@scripts/check-docs
-	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --workspace
+	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --workspace --no-fail-fast
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint

@@ -113,7 +113,7 @@ pub enum Error {
     DevicesNotInForce,
     #[error("{call}")]
     Bpf { call: String, source: Errno },
-    #[error("freezer not supported")]
+    #[error("cannot toggle freezer: cgroups not configured for container")]
     NoFreezer,
     #[error("unable to freeze {} within {seconds} s", path.display())]
     FreezeTimeout { path: PathBuf, seconds: u64 },

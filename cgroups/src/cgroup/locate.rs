@@ -15,7 +15,7 @@ impl Cgroup {
     /// path of another form, an annotation that is no property, and, rootless, a user manager that does not answer.
     pub fn locate(hierarchies: &Hierarchies, request: &Request) -> Result<Self> {
         match request.driver {
-            Driver::Disabled => return Ok(Self::from_paths(&BTreeMap::new())),
+            Driver::Disabled => return Ok(Self { disabled: true, ..Self::from_paths(&BTreeMap::new()) }),
             Driver::Systemd => return Self::locate_unit(hierarchies, request),
             Driver::Cgroupfs => {}
         }
@@ -33,7 +33,6 @@ impl Cgroup {
         directory: impl Fn(&Hierarchy) -> Result<PathBuf>,
     ) -> Result<Self> {
         let mut cgroup = Self::from_paths(&BTreeMap::new());
-        cgroup.disabled = false;
         cgroup.pure_v2 = hierarchies.mode() == Mode::Unified;
         for hierarchy in hierarchies {
             let path = directory(hierarchy)?;

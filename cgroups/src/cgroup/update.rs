@@ -12,7 +12,7 @@ impl Cgroup {
     /// # Errors
     /// The first limit that could not be set.
     pub fn update(&self, limits: &Limits) -> Result<()> {
-        if self.is_disabled() {
+        if self.disabled {
             return Ok(());
         }
         self.check_memory(limits)?;
