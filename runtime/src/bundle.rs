@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::spec::{self, Process, Spec};
-use crate::sys::{Errno, Named as _};
+use crate::sys::{self, Errno, Named as _};
 
 const CONFIG: &str = "config.json";
 
@@ -30,7 +30,7 @@ pub(crate) struct Bundle {
 impl Bundle {
     /// Reads `config.json` of the bundle in `dir`, or the file `config`, which is relative to the caller's directory.
     pub(crate) fn load(dir: &Path, config: Option<&Path>) -> Result<Self> {
-        let dir = dir.canonicalize().named(|| format!("chdir {}", dir.display()))?;
+        let dir = sys::resolve_dir(dir).named(|| format!("chdir {}", dir.display()))?;
         let (raw, spec) = match config {
             Some(file) => read(file, &file.display().to_string())?,
             None => read(&dir.join(CONFIG), CONFIG)?,
@@ -41,7 +41,12 @@ impl Bundle {
 
 /// Reads the file that `exec --process` names: one `process` object.
 pub(crate) fn load_process(file: &Path) -> Result<Process> {
-    read(file, &file.display().to_string()).map(|(_, process)| process)
+    match read(file, &file.display().to_string()) {
+        Err(Error::NoConfig(name)) => {
+            Err(sys::Error { call: format!("open {name}"), errno: Errno::NOENT }.into())
+        }
+        result => result.map(|(_, process)| process),
+    }
 }
 
 /// Reads one JSON document; `name` stands for the file in errors.
@@ -64,14 +69,18 @@ fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
     }
 }
 
-/// ` at byte N`, counted from 1: the place serde gives as line and column, for editors and `head -c`.
+/// ` at byte N (/pointer)`, counted from 1: the place serde gives as line and column, for editors and for `jq`.
 fn byte_position(raw: &[u8], error: &serde_json::Error) -> String {
     if error.line() == 0 {
         return String::new();
     }
     let lines_before = raw.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1);
     let start: usize = lines_before.map(<[u8]>::len).sum();
-    format!(" at byte {}", start + error.column())
+    let byte = start + error.column();
+    match spec::pointer(raw, byte) {
+        pointer if pointer.is_empty() => format!(" at byte {byte}"),
+        pointer => format!(" at byte {byte} ({pointer})"),
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +160,7 @@ mod tests {
     #[test]
     fn malformed_json_is_found_by_line_column_and_byte() {
         let error = Dir::with_config("malformed", "{\n  \"hostname\": oops\n}").error();
-        assert_eq!(error, "parse config.json at byte 17: expected value at line 2 column 15");
+        assert_eq!(error, "parse config.json at byte 17 (/hostname): expected value at line 2 column 15");
         let error = Dir::with_config("empty", "").error();
         assert_eq!(error, "parse config.json at byte 0: EOF while parsing a value at line 1 column 0");
     }

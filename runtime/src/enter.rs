@@ -2,27 +2,33 @@
 //! creation uses too; the messages are those of `protocol`, from Joined on.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use knarr_cgroups::{Already, Cgroup};
+use knarr_seccomp::notify;
 use rustix::fs::Mode;
 
 use crate::affinity::{self, Moment};
 use crate::caught_signals::Signals;
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
+use crate::hooks::State;
 use crate::idmap::Caller;
-use crate::launch::{self, Known, Prepared};
+use crate::launch::{self, Known};
 use crate::plan::process::{ProcessPlan, Terminal};
+use crate::plan::seccomp::{self as plan, Filter};
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
 use crate::spawn::{self, Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, rlimits};
+use crate::{keyring, log, rlimits, seccomp};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
     pub(crate) process: &'a ProcessPlan,
+    pub(crate) filter: Option<&'a Filter>,
+    /// The container's state, for a seccomp agent.
+    pub(crate) state: State<'a>,
     /// pidfd of the container's first process.
     pub(crate) init: OwnedFd,
     /// `CLONE_NEW*` of the namespaces the container has of its own.
@@ -47,6 +53,7 @@ pub(crate) struct Entered {
 
 /// Puts a process into the container, up to the point where its program would run.
 pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
+    let agent = seccomp::prepare(entry.filter)?;
     let beside = Beside {
         init: entry.init.as_fd(),
         namespaces: entry.namespaces,
@@ -54,7 +61,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         cgroup: entry.cgroup.clone_dir(),
     };
     let (child, end) = beside.spawn(|end| inside(entry, end))?;
-    match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end)) {
+    match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
             let error = end.last_words().unwrap_or(error);
@@ -84,7 +91,12 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
 }
 
 /// Answers the process until only execve is left.
-fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<OwnedFd>> {
+fn serve(
+    entry: &Entry<'_>,
+    child: &Child,
+    end: &ParentEnd,
+    mut connection: Option<notify::Agent>,
+) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
     loop {
         match end.report()? {
@@ -93,6 +105,15 @@ fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<Own
                 rlimits::apply(child.pid, &entry.process.rlimits)?;
                 end.order(Order::Proceed)?;
             }
+            Some(Report::Listener(number)) => {
+                let agent = entry.filter.and_then(|filter| filter.agent.as_ref());
+                if let (Some(connection), Some(agent)) = (connection.take(), agent) {
+                    let child_pid = child.pid.as_raw_nonzero().get();
+                    let listener = (child.pidfd.as_fd(), number);
+                    seccomp::hand_over(connection, agent, listener, (child_pid, &entry.state), end)?;
+                }
+            }
+            Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
             Some(Report::Found) => return Ok(terminal),
             Some(Report::Failed(error)) => return Err(error),
             Some(Report::Built | Report::MapSource(..) | Report::Forked(_)) | None => {
@@ -113,7 +134,7 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     if let Some(warning) = process.keyring.as_ref().map(keyring::join).transpose()?.flatten() {
         log::warn(format_args!("{warning}"));
     }
-    let proc = Proc::open(Scope::Processes)?;
+    let proc = Proc::when_needed(Scope::Processes);
     open_terminal(process, entry.console.as_ref(), end)?;
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     launch::set_labels(process, &proc)?;
@@ -123,21 +144,21 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     end.await_order(Order::Joined)?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let prepared = launch::take_identity(process, known)?;
-    launch::outlive_parent()?;
+    // See init: nothing below returns, because what owned the closed descriptors would close them again.
     log::debug(format_args!("setns_init: about to exec"));
-    end.found()?;
-    let Err(error) = start(entry, end, &prepared);
-    spawn::fail(end, &error)
+    let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd())])
+        .and_then(|()| launch_program(entry, known, end));
+    spawn::give_up(end, &error)
 }
 
-/// Closes every descriptor of ours, whoever owns it: no owner may be dropped afterwards, so a failure must end the
-/// process.
-fn start(entry: &Entry<'_>, end: &InitEnd, prepared: &Prepared) -> Result<Infallible> {
-    fds::close_from(entry.passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
+fn launch_program(entry: &Entry<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
+    let prepared = launch::take_identity(entry.process, known, entry.filter, end)?;
+    launch::outlive_parent()?;
+    end.found()?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
-    launch::execute(entry.process, prepared)
+    seccomp::install_at(plan::Moment::Last, entry.filter, end)?;
+    launch::execute(entry.process, &prepared)
 }
 
 fn open_terminal(process: &ProcessPlan, console: Option<&OwnedFd>, end: &InitEnd) -> Result<()> {

@@ -7,7 +7,9 @@ use knarr_cgroups::Hierarchies;
 
 use crate::error::Result;
 use crate::idmap::Caller;
+use crate::plan::namespaces::Kind;
 use crate::plan::process::Support;
+use crate::spec::Spec;
 use crate::{capabilities, lsm};
 
 pub(crate) struct Host {
@@ -21,6 +23,18 @@ impl Host {
         Ok(Self { caller: caller(), support: support()?, hierarchies: Hierarchies::discover()? })
     }
 }
+
+/// The namespaces that config.json joins by path, and that this process is in already: not the container's own.
+pub(crate) fn shared_namespaces(spec: &Spec) -> Vec<Kind> {
+    let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let joined = namespaces.filter(|namespace| !namespace.path.is_empty());
+    let is_ours = |kind: &Kind, path: &str| is_same_file(Path::new(path), &Path::new(OWN).join(kind.file()));
+    joined
+        .filter_map(|namespace| Kind::parse(&namespace.kind).filter(|kind| is_ours(kind, &namespace.path)))
+        .collect()
+}
+
+const OWN: &str = "/proc/self/ns";
 
 pub(crate) fn support() -> Result<Support> {
     Ok(Support {

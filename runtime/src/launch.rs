@@ -12,13 +12,15 @@ use crate::error::Result;
 use crate::fds::Passed;
 use crate::identity::{self, Setgroups};
 use crate::plan::process::{Home, ProcessPlan};
+use crate::plan::seccomp::{Filter, Moment};
 use crate::proc::{Proc, Scope};
 use crate::protocol::InitEnd;
 use crate::sys::{self, Named};
 use crate::tty::Pseudoterminal;
 use crate::working_directory::{self, Entered};
 use crate::{
-    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, users,
+    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler,
+    seccomp, users,
 };
 
 /// The first acts of a process that is to enter a container.
@@ -128,7 +130,13 @@ impl Known {
 
 /// Takes on labels, ids and capabilities, and finds the program. The order is the kernel's: each step needs a
 /// privilege that a later one drops.
-pub(crate) fn take_identity(process: &ProcessPlan, known: Known) -> Result<Prepared> {
+pub(crate) fn take_identity(
+    process: &ProcessPlan,
+    known: Known,
+    filter: Option<&Filter>,
+    end: &InitEnd,
+) -> Result<Prepared> {
+    seccomp::install_at(Moment::WithPrivileges, filter, end)?;
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
     if let Some(sets) = &process.capabilities {
@@ -143,10 +151,12 @@ pub(crate) fn take_identity(process: &ProcessPlan, known: Known) -> Result<Prepa
     working_directory::verify()?;
     if let Some(sets) = &process.capabilities {
         for warning in capabilities::apply(sets)? {
-            log::warn(format_args!("{warning}"));
+            end.warning(&warning)?;
         }
     }
-    Ok(Prepared { program: program::find(&process.args[0], &process.env.path)?, env: known.env })
+    let program = program::find(&process.args[0], &process.env.path)?;
+    seccomp::install_at(Moment::WhenFound, filter, end)?;
+    Ok(Prepared { program, env: known.env })
 }
 
 /// The configured variables, what systemd's sockets need, and HOME where it is missing.
@@ -166,7 +176,7 @@ fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
 
 /// The end of this program: execve. Returns only an error.
 pub(crate) fn execute(process: &ProcessPlan, prepared: &Prepared) -> Result<Infallible> {
-    // Rust's start-up ignores SIGPIPE, and execve would hand that on.
+    // This program ignores SIGPIPE, and execve would hand that on.
     caught_signals::restore_sigpipe()?;
     Err(program::execute(&prepared.program, &process.args, &prepared.env))
 }

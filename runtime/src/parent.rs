@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use knarr_cgroups::{Already, Cgroup, Request};
+use knarr_seccomp::notify;
 
+use crate::affinity;
 use crate::bundle::Bundle;
 use crate::caught_signals::Signals;
 use crate::cli::{CreateArgs, Globals};
@@ -17,7 +19,7 @@ use crate::container::Container;
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
 use crate::hooks::{self, Environment};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::idmap::Caller;
 use crate::init::{self, Building, Scene, Start};
 use crate::notify_socket::Manager;
@@ -31,7 +33,7 @@ use crate::record::{self, Record};
 use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::{affinity, launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
+use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
@@ -75,11 +77,18 @@ impl Design {
                 rootfs: &rootfs,
                 pivot: if args.no_pivot { Pivot::Avoid } else { Pivot::Use },
                 new_keyring: !args.no_new_keyring,
+                shared: host::shared_namespaces(&bundle.spec),
             },
-        )?;
+        )
+        .map_err(Error::naming_the_field)?;
         let warnings = plan.rootfs.warnings.iter().chain(&plan.process.warnings);
         for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
             log::warn(format_args!("{warning}"));
+        }
+        for section in bundle.spec.foreign_sections() {
+            log::warn(format_args!(
+                "section {section:?} of config.json is for another platform and has no effect"
+            ));
         }
         Ok(Self { bundle, plan, manager, pid_file, host })
     }
@@ -96,10 +105,10 @@ fn find_rootfs(bundle: &Bundle) -> Result<PathBuf> {
     if path.is_empty() {
         return Err(Error::refused("/root/path", "root.path must not be empty"));
     }
-    let rootfs = bundle.dir.join(path).canonicalize();
-    let refuse = |text: String| Error::refused("/root/path", format!("invalid rootfs: {path}: {text}"));
-    let rootfs = rootfs.map_err(|error| refuse(crate::sys::io_error_text(&error)))?;
-    if rootfs.is_dir() { Ok(rootfs) } else { Err(refuse("not a directory".into())) }
+    let rootfs = crate::sys::resolve_dir(&bundle.dir.join(path));
+    rootfs.map_err(|errno| {
+        Error::refused("/root/path", format!("invalid rootfs: {path}: {}", crate::sys::errno_text(errno)))
+    })
 }
 
 /// A container whose first process needs only to be started.
@@ -125,10 +134,13 @@ pub(crate) fn make(
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
     };
     outside.passed.hide_the_rest()?;
+    let agent = seccomp::prepare(design.plan.seccomp.as_ref())?;
     let net_devices = net_devices::inspect(&design.plan.net_devices)?;
     let store = Store::open_or_make(&globals.root.path)?;
     let dir = store.create(&args.id)?;
-    let making = Making { globals, args, design, net_devices, store, dir, cgroup: None, child: None };
+    let rootless = globals.rootless();
+    let making =
+        Making { globals, args, design, rootless, net_devices, agent, store, dir, cgroup: None, child: None };
     making.run(purpose, outside)
 }
 
@@ -144,7 +156,11 @@ struct Making<'a> {
     globals: &'a Globals,
     args: &'a CreateArgs,
     design: &'a Design,
+    /// Whether a lack of permission for cgroups is to be tolerated.
+    rootless: bool,
     net_devices: Vec<net_devices::Found>,
+    /// The seccomp agent, until the listener goes there.
+    agent: Option<notify::Agent>,
     store: Store,
     dir: StateDir,
     cgroup: Option<Cgroup>,
@@ -197,7 +213,7 @@ impl Making<'_> {
                 .as_ref()
                 .map_or("", |linux| linux.cgroups_path.as_str()),
             driver: self.globals.cgroup_driver,
-            rootless: self.globals.rootless(),
+            rootless: self.rootless,
             scope_prefix: self.globals.program.name(),
             annotations: &[],
         };
@@ -243,7 +259,7 @@ impl Making<'_> {
                 version: bundle.spec.oci_version.clone(),
                 labels: record::labels(&bundle.dir.to_string_lossy(), annotations),
                 rootless_euid: rootless,
-                rootless_cgroups: self.globals.rootless(),
+                rootless_cgroups: self.rootless,
                 ..record::Config::default()
             },
             rootless,
@@ -275,7 +291,7 @@ impl Making<'_> {
                 hierarchies: &host.hierarchies,
                 paths: cgroup.paths(),
                 namespace: plan.namespaces.has(Kind::Cgroup),
-                rootless: self.globals.rootless(),
+                rootless: self.rootless,
             },
             sources: rootfs::prepare(&plan.rootfs)?,
         };
@@ -306,7 +322,7 @@ impl Making<'_> {
     }
 
     /// Answers init until only execve is left.
-    fn serve(&self, end: &ParentEnd, record: &mut Record) -> Result<Option<OwnedFd>> {
+    fn serve(&mut self, end: &ParentEnd, record: &mut Record) -> Result<Option<OwnedFd>> {
         let mut terminal = None;
         loop {
             match end.report()? {
@@ -324,6 +340,8 @@ impl Making<'_> {
                     self.record_init(record)?;
                     end.order(Order::Proceed)?;
                 }
+                Some(Report::Listener(number)) => self.hand_over_listener(number, end)?,
+                Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
                 Some(Report::Found) => return Ok(terminal),
                 Some(Report::Failed(error)) => return Err(error).during(during_init),
                 Some(Report::Forked(_)) | None => return Err(Self::death()),
@@ -332,17 +350,30 @@ impl Making<'_> {
     }
 
     fn run_hooks(&self, stage: Stage) -> Result<()> {
-        let Some(child) = &self.child else { return Ok(()) };
+        hooks::run(stage, self.design.plan.hooks.of(stage), &self.state(), Environment::Inherit)
+            .during(|| "error during container init".into())
+    }
+
+    /// The container as hooks and agents are told of it.
+    fn state(&self) -> hooks::State<'_> {
         let spec = &self.design.bundle.spec;
-        let state = hooks::State {
+        hooks::State {
             oci_version: &spec.oci_version,
             id: &self.args.id,
             status: "creating",
-            pid: child.pid.as_raw_nonzero().get(),
-            bundle: &self.design.bundle.dir.to_string_lossy(),
+            pid: self.child.as_ref().map_or(0, |child| child.pid.as_raw_nonzero().get()),
+            bundle: self.design.bundle.dir.to_string_lossy(),
             annotations: &spec.annotations,
+        }
+    }
+
+    fn hand_over_listener(&mut self, number: i32, end: &ParentEnd) -> Result<()> {
+        let agent = self.design.plan.seccomp.as_ref().and_then(|filter| filter.agent.as_ref());
+        let (Some(connection), Some(agent), Some(child)) = (self.agent.take(), agent, &self.child) else {
+            return Ok(());
         };
-        hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit).during(during_init)
+        let state = self.state();
+        seccomp::hand_over(connection, agent, (child.pidfd.as_fd(), number), (state.pid, &state), end)
     }
 
     /// Limits go on last, from outside, and the state says which process it is.
@@ -351,6 +382,10 @@ impl Making<'_> {
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
         let init = ProcessId::current(child.pid)?.ok_or_else(|| Self::death())?;
         record.set_init(init);
+        // Without privileges some hierarchies may have been left out.
+        if let Some(cgroup) = &self.cgroup {
+            record.cgroup_paths.clone_from(cgroup.paths());
+        }
         let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
         record.namespace_paths =
             Kind::all().map(|kind| (kind.state_key().into(), proc.join("ns").join(kind.file()))).collect();

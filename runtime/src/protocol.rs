@@ -8,8 +8,8 @@
 //!   clone3 ------------------------------------------> starts in its new namespaces
 //!   write uid_map, gid_map; Mapped ------------------> (only with a new user namespace) becomes root in it
 //!   join the cgroup, move net devices                  mounts, devices   (both at the same time)
-//!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups
-//!   apply limits                                       rest of the mounts
+//!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups; without one
+//!   apply limits                                       of its own it looks for this message only before Ready
 //!   <------------------------------- MapSource + fd    (only to id-map what earlier mounts have put into the tree)
 //!   mount_setattr; SourceMapped ---------------------> mounts it
 //!   <------------------------------------------ Built  (only when hooks must run before pivot_root)
@@ -18,6 +18,9 @@
 //!                                                      labels, sysctls, masked paths, scheduling
 //!   <------------------------------------------ Ready  everything but identity is in place
 //!   rlimits from outside, state written; Proceed ----> identity, capabilities, program looked up
+//!   <----------------------------- Listener + number     (only with a seccomp agent: see seccomp.rs)
+//!   ListenerTaken ----------------------------------->
+//!   <------------------------------------ Warning, ...   what ends up in the log
 //!   <------------------------------------------ Found  only execve is left
 //!   create: record, pid file, exit                     reads one byte from exec.fifo
 //!   run:    Start -----------------------------------> startContainer hooks, execve (the socket closes: it worked)
@@ -52,6 +55,7 @@ pub(crate) enum Order {
     Joined = b'j',
     SourceMapped = b'i',
     HooksDone = b'h',
+    ListenerTaken = b'l',
     Proceed = b'p',
     Start = b's',
 }
@@ -67,6 +71,10 @@ pub(crate) enum Report {
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
     Ready,
+    /// The number that init's seccomp listener has there.
+    Listener(i32),
+    /// For the log, which init has no descriptor of any more.
+    Warning(String),
     Found,
     Failed(Error),
 }
@@ -76,6 +84,8 @@ const MAP_SOURCE: u8 = b'i';
 const BUILT: u8 = b'b';
 const TERMINAL: u8 = b't';
 const READY: u8 = b'r';
+const LISTENER: u8 = b'l';
+const WARNING: u8 = b'w';
 const FOUND: u8 = b'F';
 const FAILED: u8 = b'E';
 
@@ -132,6 +142,10 @@ impl ParentEnd {
             (TERMINAL, Some(fd)) => Report::Terminal(fd),
             (BUILT, None) => Report::Built,
             (READY, None) => Report::Ready,
+            (LISTENER, None) => {
+                Report::Listener(i32::from_le_bytes(body.try_into().map_err(|_| malformed())?))
+            }
+            (WARNING, None) => Report::Warning(String::from_utf8_lossy(body).into_owned()),
             (FOUND, None) => Report::Found,
             (FAILED, None) => Report::Failed(decode_failure(body)),
             _ => return Err(malformed()),
@@ -164,6 +178,19 @@ impl InitEnd {
 
     pub(crate) fn ready(&self) -> Result<()> {
         self.report(READY, None)
+    }
+
+    /// By write(2): the filter that the listener belongs to is in force already.
+    pub(crate) fn listener(&self, number: i32) -> Result<()> {
+        let packet = [&[LISTENER], &number.to_le_bytes()[..]].concat();
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &packet))
+            .named(|| "write(init channel)".into())?;
+        Ok(())
+    }
+
+    pub(crate) fn warning(&self, text: &str) -> Result<()> {
+        let packet = [&[WARNING], text.as_bytes()].concat();
+        send(self.0.as_fd(), &packet[..packet.len().min(MAX_PACKET)], None)
     }
 
     pub(crate) fn found(&self) -> Result<()> {

@@ -245,18 +245,18 @@ fn clone(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
     sys::clone3(flags, cgroup).during(|| "start the container's first process".into())
 }
 
-/// The child's whole life before execve: whatever goes wrong in `body` is told to the parent, or, when it is gone, to
-/// the container's stderr.
+/// The child's whole life before execve.
 fn run_child(end: &InitEnd, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> ! {
     log::debug(format_args!("nsexec container setup"));
     let Err(error) = body(end);
-    fail(end, &error)
+    give_up(end, &error)
 }
 
-/// The end of a child that cannot run its program. It drops nothing: after `fds::close_from` the owners of descriptors
-/// own none.
-pub(crate) fn fail(end: &InitEnd, error: &Error) -> ! {
+/// Tells the parent what went wrong, or, when it is gone, the container's stderr; and ends this process at once, so
+/// that nothing it shares with the parent is closed or flushed twice.
+pub(crate) fn give_up(end: &InitEnd, error: &Error) -> ! {
     if end.failed(error).is_err() {
+        // The last resort: nothing is left to report a failure to.
         let _ = writeln!(std::io::stderr(), "{}", error.line());
     }
     sys::exit_now(1)

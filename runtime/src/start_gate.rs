@@ -66,6 +66,7 @@ mod tests {
         // Nobody waits: what `start` of a dead container sees.
         assert_eq!(open_fifo(false).unwrap_err().raw_os_error(), Some(libc::ENXIO));
         let init = open_fifo(true).unwrap();
+        rustix::io::ioctl_fionbio(&init, false).unwrap();
         let start = open_fifo(false).unwrap();
         std::fs::remove_file(&path).unwrap();
         let waiter = std::thread::spawn(move || wait(init.as_fd()));

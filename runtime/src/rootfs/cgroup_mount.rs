@@ -64,7 +64,8 @@ fn mount_unified(
 }
 
 fn unified_source(view: &CgroupView<'_>) -> PathBuf {
-    let own = view.paths.get("").filter(|_| view.namespace);
+    // Never the whole hierarchy where there is a cgroup of its own: CVE-2023-25809.
+    let own = view.paths.get("");
     let whole =
         || view.hierarchies.iter().find(|hierarchy| is_unified(hierarchy)).map(|it| it.mount_point.clone());
     own.cloned().or_else(whole).unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"))

@@ -6,9 +6,10 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType};
 
 use crate::error::{During, Result};
+use crate::sys::files::kind_at;
 use crate::sys::mounts::{
     Depth, MountChange, attach_at, change_mount, clone_tree, clone_tree_at, clone_tree_nofollow, create_fs,
     mount_fs, open_fs, set_fs_option,
@@ -69,11 +70,16 @@ impl Mask {
     }
 
     /// Covers a path inside the root; one that does not exist needs no cover.
+    ///
+    /// It is looked at first: a cover that finds no place has to be given up in the end, and for that the kernel takes
+    /// its time (an RCU grace period for each mount that was never attached).
     pub(super) fn cover(&mut self, root: BorrowedFd<'_>, path: &str) -> sys::Result<()> {
-        match self.null.put(root, path) {
-            // A directory: the kernel puts no file on one.
-            Err(error) if matches!(error.errno, Errno::INVAL | Errno::NOTDIR) => {}
-            result => return unless_missing(result),
+        let is_directory = match kind_at(root, path) {
+            Err(error) if error.errno == Errno::NOENT => return Ok(()),
+            result => result? == FileType::Directory,
+        };
+        if !is_directory {
+            return unless_missing(self.null.put(root, path));
         }
         let empty = match &mut self.empty {
             Some(empty) => empty,

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use knarr_cgroups::Hierarchies;
 
 use crate::error::{During, Result};
-use crate::plan::mounts::{Bind, Kind, MountPlan, RootfsPlan};
+use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
@@ -57,8 +57,7 @@ pub(crate) struct Surroundings<'a> {
     /// Called once, before the first cgroup mount or at the end: returns when this process is in its cgroup and, where
     /// one is planned, in a new cgroup namespace.
     pub(crate) enter_cgroup: &'a mut dyn FnMut() -> Result<()>,
-    /// Has the parent map the ids of a source, which is mounted nowhere yet, as mount `usize` wants it. Not called
-    /// before `enter_cgroup`.
+    /// Has the parent map the ids of a source, which is mounted nowhere yet, as mount `usize` wants it.
     pub(crate) map_source: &'a dyn Fn(usize, BorrowedFd<'_>) -> Result<()>,
 }
 
@@ -94,7 +93,7 @@ fn build_with_no_umask(
     let mut root = Root { dir, late_readonly: Vec::new(), mask: None };
     let mut in_cgroup = false;
     for mount in &plan.mounts {
-        if !in_cgroup && (shows_cgroups(mount) || needs_parent(mount)) {
+        if !in_cgroup && shows_cgroups(mount) {
             (around.enter_cgroup)()?;
             in_cgroup = true;
         }
@@ -123,10 +122,6 @@ fn shows_cgroups(mount: &MountPlan) -> bool {
         Kind::New(file_system) => matches!(file_system.name.as_str(), "cgroup" | "cgroup2"),
         Kind::Bind(_) | Kind::Remount { .. } => false,
     }
-}
-
-fn needs_parent(mount: &MountPlan) -> bool {
-    matches!(&mount.kind, Kind::Bind(Bind { in_tree: true, idmap: Some(_), .. }))
 }
 
 fn mount_one(
@@ -180,6 +175,9 @@ pub(crate) fn restrict(root: &mut Root, plan: &RootfsPlan) -> Result<()> {
 
 /// Makes the working directory where it is missing, mode 0755, owned by the container's root.
 pub(crate) fn make_cwd(root: &Root, cwd: &str) -> Result<()> {
+    if in_root(cwd).is_empty() {
+        return Ok(());
+    }
     let umask = set_umask(0o022);
     let found = root.dir.find(cwd, Missing::Directory, Last::Follow);
     set_umask(umask);

@@ -78,8 +78,24 @@ impl RootDir {
         match self.open_straight(if path.is_empty() { "." } else { path }) {
             Some(Ok(fd)) => Ok(Found { fd, path: in_root(path), made: false }),
             Some(Err(error)) if !matches!(error.errno, Errno::LOOP | Errno::NOENT) => Err(error),
-            Some(Err(_)) | None => self.walk(path, missing()?, last),
+            Some(Err(_)) | None => {
+                let missing = missing()?;
+                let made = if missing == Missing::Directory { self.make_last(path) } else { None };
+                made.map_or_else(|| self.walk(path, missing, last), Ok)
+            }
         }
+    }
+
+    /// Makes a directory in one that exists, with no link on the way. None: anything else is for the walk to find out.
+    fn make_last(&self, path: &str) -> Option<Found> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if path.is_empty() || in_root(path) != path {
+            return None;
+        }
+        let directory = self.open_straight(if directory.is_empty() { "." } else { directory })?.ok()?;
+        make_dir_at(&directory, name, 0o755).ok()?;
+        let fd = open_at(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY).ok()?;
+        Some(Found { fd, path: path.to_owned(), made: true })
     }
 
     /// A directory to which no link leads, made where it is missing.

@@ -70,6 +70,12 @@ pub(crate) fn stat_at(dir: impl AsFd, path: &str) -> Result<Stat> {
     rustix::fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW).named(|| format!("stat({path:?})"))
 }
 
+/// fstatat(2), links followed: what kind of file it is.
+pub(crate) fn kind_at(dir: impl AsFd, path: &str) -> Result<FileType> {
+    let stat = rustix::fs::statat(dir, path, AtFlags::empty()).named(|| format!("stat({path:?})"))?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
 /// fstatfs(2): the magic number of the file system.
 pub(crate) fn magic_of(fd: impl AsFd) -> Result<i64> {
     // The width of `f_type` differs between architectures.
