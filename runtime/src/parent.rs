@@ -247,7 +247,7 @@ impl Making<'_> {
             id: self.args.id.clone(),
             init_process_pid: 0,
             init_process_start: 0,
-            created: timestamp::now(),
+            created: timestamp::rfc3339(timestamp::since_epoch()),
             config: record::Config {
                 rootfs: plan.rootfs.path.clone(),
                 namespaces: namespaces
@@ -413,19 +413,28 @@ impl Making<'_> {
         self.design.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
     }
 
-    /// Removes what exists. The error that led here stays the answer; what cannot be removed is logged.
+    /// Removes what exists, and runs the poststop hooks of a container that had a process (runtime.md, Lifecycle). The
+    /// error that led here stays the answer; what fails now is logged.
     fn undo(self) {
         if let Some(child) = &self.child {
             child.kill_and_reap();
         }
         let deleted = self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.delete()?));
-        for error in [deleted, self.store.remove(&self.dir)].into_iter().filter_map(Result::err) {
-            log::warn(format_args!(
-                "clean up after the failed start of container {}: {}",
-                self.args.id,
-                error.line()
-            ));
+        // A cgroup that cannot be removed stays on record, for `delete`.
+        let removed = deleted.and_then(|()| self.store.remove(&self.dir));
+        let poststop = match self.child {
+            Some(_) => self.run_poststop(),
+            None => Ok(Vec::new()),
+        };
+        for error in removed.err().into_iter().chain(poststop.unwrap_or_else(|error| vec![error])) {
+            let id = &self.args.id;
+            log::warn(format_args!("clean up after the failed start of container {id}: {}", error.line()));
         }
+    }
+
+    fn run_poststop(&self) -> Result<Vec<Error>> {
+        let state = hooks::State { status: "stopped", pid: 0, ..self.state() };
+        hooks::run_all(Stage::Poststop, self.design.plan.hooks.of(Stage::Poststop), &state)
     }
 }
 
