@@ -341,6 +341,10 @@ impl Making<'_> {
                     self.run_hooks(Stage::CreateRuntime)?;
                     end.order(Order::HooksDone)?;
                 }
+                Some(Report::MapSource(mount, tree)) => {
+                    rootfs::map_source(&self.design.plan.rootfs, mount, tree.as_fd())?;
+                    end.order(Order::SourceMapped)?;
+                }
                 Some(Report::Terminal(master)) => terminal = Some(master),
                 Some(Report::Ready) => {
                     self.record_init(record)?;

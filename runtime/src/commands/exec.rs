@@ -72,6 +72,9 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     let pidfd_socket = args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?;
     let starting = || "unable to start container process".to_owned();
     let mut entered = enter(&entry).during(starting)?;
+    // Before the program writes its first line.
+    let terminal = entered.terminal.take().map(TerminalProxy::new).transpose();
+    let terminal = terminal.inspect_err(|_| entered.child.kill_and_reap())?;
     let announced =
         announce(&entered, args, pidfd_socket).and_then(|()| entered.end.start().during(starting));
     announced.inspect_err(|_| entered.child.kill_and_reap())?;
@@ -81,7 +84,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         pidfd: entered.child.pidfd.as_fd(),
         signals,
         orphans: Orphans::Leave,
-        terminal: entered.terminal.take().map(TerminalProxy::new).transpose()?,
+        terminal,
         notify: None,
     };
     foreground.wait()
