@@ -102,6 +102,8 @@ impl Store {
             && sys::unlink_at(state.dir.as_fd(), CONFIG, AtFlags::empty()).is_ok()
             && self.remove_dir(state).is_ok();
         if usual {
+            // Nobody can find it any more.
+            state.locked.set(false);
             return Ok(());
         }
         match remove_entries(state.dir.as_fd()) {
