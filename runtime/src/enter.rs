@@ -21,7 +21,7 @@ use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
 use crate::spawn::{self, Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, rlimits, seccomp};
+use crate::{keyring, log, oom, rlimits, seccomp};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
@@ -65,10 +65,19 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
             let error = end.last_words().unwrap_or(error);
+            let error = possibly_killed(error, &child, entry.cgroup);
             child.kill_and_reap();
             Err(error)
         }
     }
+}
+
+/// Says so where the kernel may have ended the process for want of memory: somebody in the cgroup it has.
+fn possibly_killed(error: Error, child: &Child, cgroup: &Cgroup) -> Error {
+    if error.is_reported() || !oom::has_killed(child, cgroup) {
+        return error;
+    }
+    Error::WrongState(format!("{} (possibly OOM-killed)", error.line()))
 }
 
 /// What the outside does for the process before it may go on.

@@ -32,6 +32,7 @@ mod namespaces;
 mod net_devices;
 mod netlink;
 mod notify_socket;
+mod oom;
 mod oom_score;
 mod parent;
 mod personality;

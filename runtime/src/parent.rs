@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use knarr_cgroups::{Already, Cgroup, Request};
+use knarr_cgroups::{Already, Cgroup, Driver, Request};
 use knarr_seccomp::notify;
 
 use crate::affinity;
@@ -33,7 +33,8 @@ use crate::record::{self, Record};
 use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket};
+use crate::sys::Errno;
+use crate::{launch, log, net_devices, oom, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
@@ -195,7 +196,7 @@ impl Making<'_> {
         let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
         let served = self.settle(&end).and_then(|()| self.serve(&end, &mut record));
-        let terminal = served.or_else(|error| Err(Self::cause(&end, error))).during(starting)?;
+        let terminal = served.map_err(|error| self.cause(&end, error)).during(starting)?;
         self.announce(outside.pidfd_socket)?;
         let child = self.child.take().ok_or(Error::NotRunning)?;
         Ok((record, child, end, terminal))
@@ -203,19 +204,16 @@ impl Making<'_> {
 
     /// Chooses the cgroup and puts it on record. Deleting the container will kill what is in it: so it must be empty.
     fn prepare_cgroup(&mut self) -> Result<Record> {
+        let spec = &self.design.bundle.spec;
+        let annotations: Vec<(&str, &str)> =
+            spec.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let request = Request {
             id: &self.args.id,
-            cgroups_path: self
-                .design
-                .bundle
-                .spec
-                .linux
-                .as_ref()
-                .map_or("", |linux| linux.cgroups_path.as_str()),
+            cgroups_path: spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str()),
             driver: self.globals.cgroup_driver,
             rootless: self.rootless,
             scope_prefix: self.globals.program.name(),
-            annotations: &[],
+            annotations: &annotations,
         };
         let cgroup = Cgroup::locate(&self.design.host.hierarchies, &request)?;
         let processes = cgroup.all_processes()?.len();
@@ -258,6 +256,11 @@ impl Making<'_> {
                     .collect(),
                 version: bundle.spec.oci_version.clone(),
                 labels: record::labels(&bundle.dir.to_string_lossy(), annotations),
+                cgroups: record::Cgroups {
+                    systemd: self.globals.cgroup_driver == Driver::Systemd,
+                    rootless: self.rootless,
+                    ..record::Cgroups::default()
+                },
                 rootless_euid: rootless,
                 rootless_cgroups: self.rootless,
                 ..record::Config::default()
@@ -291,6 +294,7 @@ impl Making<'_> {
                 hierarchies: &host.hierarchies,
                 paths: cgroup.paths(),
                 namespace: plan.namespaces.has(Kind::Cgroup),
+                driver: self.globals.cgroup_driver,
                 rootless: self.rootless,
             },
             sources: rootfs::prepare(&plan.rootfs)?,
@@ -313,12 +317,28 @@ impl Making<'_> {
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
         let plan = &self.design.plan;
         let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
-        cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())?;
+        cgroup
+            .join(child.pid, already)
+            .map_err(Error::from)
+            .and_then(|()| self.delegate(cgroup))
+            .during(|| "unable to apply cgroup configuration".into())?;
         affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
         cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
+        for warning in cgroup.warnings() {
+            log::warn(format_args!("{warning}"));
+        }
         launch::set_oom_score(&plan.process, child.pid)
+    }
+
+    /// Without privileges the cgroup can only stay with the caller.
+    fn delegate(&self, cgroup: &Cgroup) -> Result<()> {
+        let owner = self.design.plan.cgroup_owner.filter(|owner| *owner != rustix::process::geteuid().as_raw());
+        match owner.map_or(Ok(()), |owner| cgroup.delegate(owner)) {
+            Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     /// Answers init until only execve is left.
@@ -391,9 +411,18 @@ impl Making<'_> {
         self.dir.write_state(&record.to_json()?)
     }
 
-    /// What init said when it gave up comes before what failed here because it was gone.
-    fn cause(end: &ParentEnd, error: Error) -> Error {
-        end.last_words().map_or(error, |words| Error::During { act: during_init(), source: Box::new(words) })
+    /// What init said when it gave up comes before what failed here because it was gone. If it said nothing, and the
+    /// kernel ended it, no other reason matters.
+    fn cause(&self, end: &ParentEnd, error: Error) -> Error {
+        if let Some(words) = end.last_words() {
+            return Error::During { act: during_init(), source: Box::new(words) };
+        }
+        let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return error };
+        if error.is_reported() || !oom::has_killed(child, cgroup) {
+            return error;
+        }
+        log::debug(format_args!("{}", error.line()));
+        Error::WrongState("container init was OOM-killed (memory limit too low?)".into())
     }
 
     /// Why init has gone without a word.

@@ -3,6 +3,7 @@
 //! Every string of the configuration is parsed here and every rule checked, so that all refusals come before the
 //! first side effect and the child parses nothing.
 
+mod delegation;
 pub(crate) mod device_nodes;
 pub(crate) mod exec_process;
 pub(crate) mod hooks;
@@ -48,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) net_devices: Vec<NetDevice>,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
+    /// The host's user that the cgroup is given to.
+    pub(crate) cgroup_owner: Option<u32>,
     pub(crate) seccomp: Option<Filter>,
 }
 
@@ -86,8 +89,11 @@ impl Plan {
             namespaces: &namespaces,
             ids: &ids,
         };
+        let rootfs = RootfsPlan::new(spec, &place)?;
+        let mode = given.host.hierarchies.mode();
         Ok(Self {
-            rootfs: RootfsPlan::new(spec, &place)?,
+            cgroup_owner: delegation::owner(mode, &namespaces, &rootfs.mounts, &ids, process.user.uid),
+            rootfs,
             process: process_plan(
                 process,
                 linux,

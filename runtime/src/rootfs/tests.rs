@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use knarr_cgroups::Hierarchies;
+use knarr_cgroups::{Driver, Hierarchies};
 
 use super::scratch::{Line, Scratch, Table, isolated, plan, plan_with, read};
 use super::*;
@@ -49,7 +49,7 @@ fn build_with(plan: RootfsPlan, sources: Sources, namespace: CgroupNamespace) ->
         entered += 1;
         if namespace { Ok(crate::sys::unshare(libc::CLONE_NEWCGROUP)?) } else { Ok(()) }
     };
-    let cgroup = CgroupView { hierarchies: &hierarchies, paths: &paths, namespace, rootless: false };
+    let cgroup = CgroupView { hierarchies: &hierarchies, paths: &paths, namespace, driver: Driver::Cgroupfs, rootless: false };
     let root = build(&plan, sources, &mut Surroundings { cgroup, enter_cgroup: &mut enter_cgroup })?;
     Ok(Inside { root, plan, table, entered })
 }
