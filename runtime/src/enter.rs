@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
+use knarr_cgroups::rdt::ResctrlGroup;
 use knarr_cgroups::{Already, Cgroup};
 use knarr_seccomp::notify;
 use rustix::fs::Mode;
@@ -36,6 +37,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) caller: Caller,
     /// The container's, or the one below it that `--cgroup` names.
     pub(crate) cgroup: &'a Cgroup,
+    /// `linux.intelRdt`'s group.
+    pub(crate) rdt: Option<ResctrlGroup>,
     /// `--console-socket`, connected.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) passed: Passed,
@@ -89,6 +92,9 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
     }
     let already = if entry.cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
     entry.cgroup.join(child.pid, already)?;
+    if let Some(group) = &entry.rdt {
+        group.join(child.pid)?;
+    }
     match (&affinity.last, &affinity.initial) {
         (Some(mask), _) => affinity::set(Some(child.pid), mask, Moment::Final)?,
         // The kernel keeps the caller's narrower mask inside a wider cpuset.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use knarr_cgroups::rdt::ResctrlGroup;
 use knarr_cgroups::{Already, Cgroup, Driver, Request};
 use knarr_seccomp::notify;
 
@@ -34,7 +35,9 @@ use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
 use crate::sys::Errno;
-use crate::{launch, log, net_devices, oom, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket};
+use crate::{
+    launch, log, net_devices, oom, pid_file, pidfd_socket, resctrl, rlimits, seccomp, timestamp, unix_socket,
+};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,8 @@ pub(crate) enum Purpose<'a> {
 pub(crate) struct Design {
     pub(crate) bundle: Bundle,
     pub(crate) plan: Plan,
+    /// `linux.intelRdt`'s group.
+    rdt: Option<ResctrlGroup>,
     /// Who waits to hear that the container is ready.
     pub(crate) manager: Option<Manager>,
     /// `--pid-file`, whatever the working directory is by then.
@@ -91,7 +96,9 @@ impl Design {
                 "section {section:?} of config.json is for another platform and has no effect"
             ));
         }
-        Ok(Self { bundle, plan, manager, pid_file, host })
+        let intel_rdt = bundle.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref());
+        let rdt = intel_rdt.map(|config| resctrl::group(&args.id, config)).transpose()?;
+        Ok(Self { bundle, plan, rdt, manager, pid_file, host })
     }
 }
 
@@ -191,6 +198,7 @@ impl Making<'_> {
         self.dir.write_config(&self.design.bundle.raw)?;
         self.dir.write_state(&record.to_json()?)?;
         self.create_cgroup()?;
+        self.create_rdt()?;
         self.design.manager.as_ref().map_or(Ok(()), Manager::make_directory)?;
 
         let end = self.spawn(purpose, outside.console, outside.passed)?;
@@ -234,9 +242,16 @@ impl Making<'_> {
         cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())
     }
 
+    fn create_rdt(&self) -> Result<()> {
+        let config = self.design.bundle.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref());
+        let (Some(group), Some(config)) = (&self.design.rdt, config) else { return Ok(()) };
+        group.create(config).during(|| "unable to apply Intel RDT configuration".into())
+    }
+
     /// The container on record, without a process yet.
     fn record(&self, cgroup: &Cgroup) -> Record {
-        let Design { bundle, plan, host, .. } = self.design;
+        let Design { bundle, plan, host, rdt, .. } = self.design;
+        let (rdt, none) = (rdt.as_ref(), Path::new(""));
         let rootless = host.caller != Caller::Privileged;
         let namespaces = Kind::all().filter(|kind| plan.namespaces.has(*kind));
         let joined = |kind| plan.namespaces.join.iter().find(|join| join.kind == kind);
@@ -269,6 +284,8 @@ impl Making<'_> {
             cgroup_paths: cgroup.paths().clone(),
             namespace_paths: BTreeMap::new(),
             external_descriptors: Vec::new(),
+            intel_rdt_path: rdt.map_or(none, ResctrlGroup::path).to_owned(),
+            intel_rdt_mon_path: rdt.and_then(ResctrlGroup::monitoring_path).unwrap_or(none).to_owned(),
         }
     }
 
@@ -322,6 +339,9 @@ impl Making<'_> {
             .map_err(Error::from)
             .and_then(|()| self.delegate(cgroup))
             .during(|| "unable to apply cgroup configuration".into())?;
+        if let Some(group) = &self.design.rdt {
+            group.join(child.pid).during(|| "unable to apply Intel RDT configuration".into())?;
+        }
         affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
@@ -334,7 +354,8 @@ impl Making<'_> {
 
     /// Without privileges the cgroup can only stay with the caller.
     fn delegate(&self, cgroup: &Cgroup) -> Result<()> {
-        let owner = self.design.plan.cgroup_owner.filter(|owner| *owner != rustix::process::geteuid().as_raw());
+        let owner =
+            self.design.plan.cgroup_owner.filter(|owner| *owner != rustix::process::geteuid().as_raw());
         match owner.map_or(Ok(()), |owner| cgroup.delegate(owner)) {
             Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => Ok(()),
             result => Ok(result?),
@@ -444,7 +465,9 @@ impl Making<'_> {
         if let Some(child) = &self.child {
             child.kill_and_reap();
         }
-        let deleted = self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.delete()?));
+        let deleted = self.cgroup.as_ref().map_or(Ok(()), Cgroup::delete);
+        let deleted =
+            deleted.and(self.design.rdt.as_ref().map_or(Ok(()), ResctrlGroup::delete)).map_err(Error::from);
         // A cgroup that cannot be removed stays on record, for `delete`.
         let removed = deleted.and_then(|()| self.store.remove(&self.dir));
         let poststop = match self.child {

@@ -49,7 +49,13 @@ fn build_with(plan: RootfsPlan, sources: Sources, namespace: CgroupNamespace) ->
         entered += 1;
         if namespace { Ok(crate::sys::unshare(libc::CLONE_NEWCGROUP)?) } else { Ok(()) }
     };
-    let cgroup = CgroupView { hierarchies: &hierarchies, paths: &paths, namespace, driver: Driver::Cgroupfs, rootless: false };
+    let cgroup = CgroupView {
+        hierarchies: &hierarchies,
+        paths: &paths,
+        namespace,
+        driver: Driver::Cgroupfs,
+        rootless: false,
+    };
     let root = build(&plan, sources, &mut Surroundings { cgroup, enter_cgroup: &mut enter_cgroup })?;
     Ok(Inside { root, plan, table, entered })
 }
