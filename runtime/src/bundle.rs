@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use knarr_cgroups::Resources;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
@@ -57,12 +58,26 @@ pub(crate) fn load_process(file: &Path) -> Result<Process> {
     }
 }
 
+/// Reads what `update --resources` names: one `resources` object, from standard input if that is `-`.
+pub(crate) fn load_resources(file: &Path) -> Result<Resources> {
+    let name = file.display().to_string();
+    if name == "-" {
+        return Ok(read_from(std::io::stdin(), "standard input")?.1);
+    }
+    let file = File::open(file).named(|| format!("open {name}"))?;
+    Ok(read_from(file, &name)?.1)
+}
+
 /// Reads one JSON document; `name` stands for the file in errors.
 fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
     let file = File::open(file).named(|| format!("open {name}")).map_err(|error| match error.errno {
         Errno::NOENT => Error::NoConfig(name.to_owned()),
         _ => error.into(),
     })?;
+    read_from(file, name)
+}
+
+fn read_from<T: DeserializeOwned>(file: impl std::io::Read, name: &str) -> Result<(Vec<u8>, T)> {
     let mut raw = Vec::with_capacity(16 << 10);
     file.take(MAX_BYTES + 1).read_to_end(&mut raw).named(|| format!("read {name}"))?;
     if raw.len() as u64 > MAX_BYTES {

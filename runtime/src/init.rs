@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use knarr_cgroups::Driver;
 use rustix::fs::Mode;
 
 use crate::caught_signals::Signals;
@@ -162,7 +163,13 @@ impl Membership<'_> {
 }
 
 fn build(plan: &Plan, building: Building<'_>, cgroup: &Membership<'_>) -> Result<Root> {
-    let mut enter_cgroup = || unshare_cgroup(plan, cgroup);
+    let late = building.cgroup.driver == Driver::Systemd;
+    let mut enter_cgroup = || {
+        if late {
+            cgroup.wait()?;
+        }
+        unshare_cgroup(plan, cgroup)
+    };
     let map_source = |mount, tree: BorrowedFd<'_>| {
         cgroup.wait()?;
         cgroup.end.map_source(mount, tree)?;

@@ -5,6 +5,7 @@
 //! but reading the arguments and the environment.
 
 mod create;
+mod events;
 mod exec;
 mod flag;
 mod globals;
@@ -14,15 +15,18 @@ mod lifecycle;
 mod program;
 mod root_dir;
 mod scan;
+mod update;
 mod verb;
 
 pub(crate) use create::CreateArgs;
+pub(crate) use events::EventsArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use globals::Globals;
 pub(crate) use inspect::{ListArgs, ListFormat, PsArgs, SpecArgs};
 pub(crate) use lifecycle::{ContainerArgs, DeleteArgs, KillArgs};
 pub(crate) use program::{Manners, Program};
 pub(crate) use root_dir::Origin;
+pub(crate) use update::UpdateArgs;
 
 use crate::error::Error;
 use flag::parse_bool;
@@ -41,6 +45,7 @@ pub(crate) struct Invocation {
 pub(crate) enum Command {
     Create(CreateArgs),
     Delete(DeleteArgs),
+    Events(EventsArgs),
     Exec(ExecArgs),
     Features,
     Kill(KillArgs),
@@ -52,6 +57,7 @@ pub(crate) enum Command {
     Spec(SpecArgs),
     Start(ContainerArgs),
     State(ContainerArgs),
+    Update(UpdateArgs),
 }
 
 /// What comes out instead of an [`Invocation`].
@@ -76,6 +82,7 @@ pub(crate) struct Misuse {
 const MANUALS: &[&Manual] = &[
     &create::CREATE.manual,
     &lifecycle::DELETE.manual,
+    &events::EVENTS.manual,
     &exec::EXEC.manual,
     &inspect::FEATURES.manual,
     &lifecycle::KILL.manual,
@@ -87,10 +94,11 @@ const MANUALS: &[&Manual] = &[
     &inspect::SPEC.manual,
     &lifecycle::START.manual,
     &lifecycle::STATE.manual,
+    &update::UPDATE.manual,
 ];
 
 /// runc's commands that this version lacks: told apart from words that mean nothing.
-const MISSING: &[&str] = &["checkpoint", "events", "restore", "update"];
+const MISSING: &[&str] = &["checkpoint", "restore"];
 
 /// Reads the command line; `args` begins with the name we were started under.
 pub(crate) fn parse(args: &[String]) -> Result<Invocation, Reply> {
@@ -138,6 +146,7 @@ impl Line {
         match name {
             "create" => self.verb(&create::CREATE, rest).map(Command::Create),
             "delete" => self.verb(&lifecycle::DELETE, rest).map(Command::Delete),
+            "events" => self.verb(&events::EVENTS, rest).map(Command::Events),
             "exec" => self.verb(&exec::EXEC, rest).map(Command::Exec),
             "features" => self.verb(&inspect::FEATURES, rest).map(|()| Command::Features),
             "kill" => self.verb(&lifecycle::KILL, rest).map(Command::Kill),
@@ -149,6 +158,7 @@ impl Line {
             "spec" => self.verb(&inspect::SPEC, rest).map(Command::Spec),
             "start" => self.verb(&lifecycle::START, rest).map(Command::Start),
             "state" => self.verb(&lifecycle::STATE, rest).map(Command::State),
+            "update" => self.verb(&update::UPDATE, rest).map(Command::Update),
             "help" | "h" => self.help_on(rest),
             _ if MISSING.contains(&name) => {
                 let text = format!("{}: \"{name}\" is not implemented in this version", self.program.name());
