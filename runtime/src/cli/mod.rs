@@ -14,6 +14,7 @@ mod lifecycle;
 mod program;
 mod root_dir;
 mod scan;
+mod seccomp;
 mod verb;
 
 pub(crate) use create::CreateArgs;
@@ -23,6 +24,7 @@ pub(crate) use inspect::{ListArgs, ListFormat, PsArgs, SpecArgs};
 pub(crate) use lifecycle::{ContainerArgs, DeleteArgs, KillArgs};
 pub(crate) use program::{Manners, Program};
 pub(crate) use root_dir::Origin;
+pub(crate) use seccomp::SeccompArgs;
 
 use crate::error::Error;
 use flag::parse_bool;
@@ -49,6 +51,7 @@ pub(crate) enum Command {
     Ps(PsArgs),
     Resume(ContainerArgs),
     Run(CreateArgs),
+    Seccomp(SeccompArgs),
     Spec(SpecArgs),
     Start(ContainerArgs),
     State(ContainerArgs),
@@ -84,6 +87,7 @@ const MANUALS: &[&Manual] = &[
     &inspect::PS.manual,
     &lifecycle::RESUME.manual,
     &create::RUN.manual,
+    &seccomp::SECCOMP.manual,
     &inspect::SPEC.manual,
     &lifecycle::START.manual,
     &lifecycle::STATE.manual,
@@ -146,6 +150,7 @@ impl Line {
             "ps" => self.verb(&inspect::PS, rest).map(Command::Ps),
             "resume" => self.verb(&lifecycle::RESUME, rest).map(Command::Resume),
             "run" => self.verb(&create::RUN, rest).map(Command::Run),
+            "seccomp" => self.verb(&seccomp::SECCOMP, rest).map(Command::Seccomp),
             "spec" => self.verb(&inspect::SPEC, rest).map(Command::Spec),
             "start" => self.verb(&lifecycle::START, rest).map(Command::Start),
             "state" => self.verb(&lifecycle::STATE, rest).map(Command::State),
@@ -184,7 +189,8 @@ impl Line {
             let why = format!("{}: \"{}\" {complaint}", self.program.argv0, verb.manual.name);
             return Err(self.misuse(&why, usage));
         }
-        if positional.first().is_some_and(|id| id.is_empty()) {
+        let names_container = verb.manual.arguments.starts_with("<container-id>");
+        if names_container && positional.first().is_some_and(|id| id.is_empty()) {
             return Err(plain_misuse(Error::Usage("container id cannot be empty".into()), 1));
         }
         (verb.take)(&mut args, &positional);
