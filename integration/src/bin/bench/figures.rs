@@ -28,6 +28,23 @@ pub(crate) fn print_times(work: &str, subjects: &[Subject], times: &[Vec<Duratio
     println!("{work:<22} {} | {}", shown.join("  "), ratios.join("  "));
 }
 
+/// How much the medians of `with` are above those of `without`.
+pub(crate) fn print_differences(
+    what: &str,
+    subjects: &[Subject],
+    without: &[Vec<Duration>],
+    with: &[Vec<Duration>],
+) {
+    let shown: Vec<String> = subjects
+        .iter()
+        .zip(without.iter().zip(with))
+        .map(|(subject, (without, with))| {
+            format!("{} {:+.2}", subject.runtime.name(), median(with) - median(without))
+        })
+        .collect();
+    println!("{what:<22} {}", shown.join("  "));
+}
+
 /// System calls and peak resident memory of one `run`, and the size of the program.
 pub(crate) fn print_costs(subject: &Subject) -> Result<(), String> {
     let calls = system_calls(subject)?;
