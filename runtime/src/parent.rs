@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use knarr_cgroups::{Already, Cgroup, Request};
+use knarr_cgroups::{Already, Cgroup, Driver, Request};
 use knarr_seccomp::notify;
 
 use crate::affinity;
@@ -57,16 +57,13 @@ pub(crate) struct Design {
 
 impl Design {
     pub(crate) fn new(globals: &Globals, args: &CreateArgs) -> Result<Self> {
-        let mut bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
+        let mut bundle = Bundle::enter(&args.bundle, args.config.as_deref())?;
         let manager = Manager::from_environment(globals.root.path.join(&args.id));
         if let Some(manager) = &manager {
             manager.add_socket(&mut bundle.spec);
         }
-        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
-        // Hooks run in the bundle, and so do relative paths of the configuration.
-        std::env::set_current_dir(&bundle.dir)
-            .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
-        let host = Host::probe()?;
+        let host = Host::probe(&bundle.spec)?;
         let rootfs = find_rootfs(&bundle)?;
         let plan = Plan::new(
             &bundle.spec,
@@ -308,16 +305,29 @@ impl Making<'_> {
         Ok(end)
     }
 
-    /// What only the outside can do for init, while it builds its file system.
+    /// What only the outside can do for init, while it builds its file system. Limits come before the move: a list of
+    /// device rules is written one by one, and init must not be there in between. systemd makes a cgroup only with a
+    /// process in it, and sets the limits itself before that.
     fn settle(&self, end: &ParentEnd) -> Result<()> {
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
         let plan = &self.design.plan;
-        let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
-        cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())?;
+        let join = || {
+            let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
+            cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())
+        };
+        let apply = || {
+            cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())
+        };
+        if self.globals.cgroup_driver == Driver::Systemd {
+            join()?;
+            apply()?;
+        } else {
+            apply()?;
+            join()?;
+        }
         affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
-        cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
         launch::set_oom_score(&plan.process, child.pid)
     }
 
@@ -330,6 +340,10 @@ impl Making<'_> {
                     self.run_hooks(Stage::Prestart)?;
                     self.run_hooks(Stage::CreateRuntime)?;
                     end.order(Order::HooksDone)?;
+                }
+                Some(Report::MapSource(mount, tree)) => {
+                    rootfs::map_source(&self.design.plan.rootfs, mount, tree.as_fd())?;
+                    end.order(Order::SourceMapped)?;
                 }
                 Some(Report::Terminal(master)) => terminal = Some(master),
                 Some(Report::Ready) => {
