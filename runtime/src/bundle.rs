@@ -3,7 +3,6 @@
 //! The bytes are kept beside the parsed [`Spec`], so that the state directory gets what the user wrote without a
 //! second reading or a re-serialisation. No rule of the configuration is checked here.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -78,8 +77,8 @@ struct EngineProfile {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct EngineRule {
-    includes: BTreeMap<String, IgnoredAny>,
-    excludes: BTreeMap<String, IgnoredAny>,
+    includes: serde_json::Map<String, serde_json::Value>,
+    excludes: serde_json::Map<String, serde_json::Value>,
 }
 
 impl EngineProfile {

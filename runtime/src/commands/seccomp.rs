@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use knarr_seccomp::{Abi, Call, Explainer, Profile, Program, abi, compile, longest_path, syscalls};
 
-use crate::bundle::{Bundle, load_profile};
+use crate::bundle::{load_profile, load_spec};
 use crate::cli::SeccompArgs;
 use crate::error::{Error, Result};
 use crate::{log, sys};
@@ -30,8 +30,8 @@ fn profile(args: &SeccompArgs) -> Result<Profile> {
         }
         (Some(file), None) => load_profile(file)?,
         (None, bundle) => {
-            let bundle = Bundle::load(bundle.as_deref().unwrap_or(".".as_ref()), None)?;
-            let profile = bundle.spec.linux.and_then(|linux| linux.seccomp);
+            let spec = load_spec(bundle.as_deref().unwrap_or(".".as_ref()))?;
+            let profile = spec.linux.and_then(|linux| linux.seccomp);
             profile.ok_or_else(|| Error::refused("/linux/seccomp", "config.json has no linux.seccomp"))?
         }
     };

@@ -28,7 +28,7 @@ pub(crate) fn print_times(work: &str, subjects: &[Subject], times: &[Vec<Duratio
     println!("{work:<22} {} | {}", shown.join("  "), ratios.join("  "));
 }
 
-/// How much the medians of `with` are above those of `without`.
+/// The median over the rounds of how much longer `with` took than `without`, for each subject.
 pub(crate) fn print_differences(
     what: &str,
     subjects: &[Subject],
@@ -39,7 +39,11 @@ pub(crate) fn print_differences(
         .iter()
         .zip(without.iter().zip(with))
         .map(|(subject, (without, with))| {
-            format!("{} {:+.2}", subject.runtime.name(), median(with) - median(without))
+            let differences = without.iter().zip(with).map(|(a, b)| milliseconds(b) - milliseconds(a));
+            let mut differences: Vec<f64> = differences.collect();
+            differences.sort_unstable_by(f64::total_cmp);
+            let median = differences.get(differences.len() / 2).copied().unwrap_or(0.0);
+            format!("{} {median:+.2}", subject.runtime.name())
         })
         .collect();
     println!("{what:<22} {}", shown.join("  "));
