@@ -10,7 +10,7 @@ use knarr_seccomp::notify;
 use rustix::fs::Mode;
 
 use crate::affinity::{self, Moment};
-use crate::caught_signals::Signals;
+use crate::caught_signals::{self, Signals};
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::hooks::State;
@@ -172,6 +172,7 @@ fn launch_program(entry: &Entry<'_>, known: Known, end: &InitEnd) -> Result<Infa
     end.found()?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
+    caught_signals::restore_sigpipe()?;
     seccomp::install_at(plan::Moment::Last, entry.filter, end)?;
     launch::execute(entry.process, &prepared)
 }

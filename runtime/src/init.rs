@@ -11,7 +11,7 @@ use std::path::Path;
 use knarr_cgroups::Driver;
 use rustix::fs::Mode;
 
-use crate::caught_signals::Signals;
+use crate::caught_signals::{self, Signals};
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
@@ -144,8 +144,15 @@ fn launch_program(scene: &Scene<'_>, known: Known, end: &InitEnd) -> Result<Infa
             end.await_order(Order::Start)?;
         }
     }
-    seccomp::install_at(Moment::Last, filter, end)?;
-    scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
+    if scene.plan.hooks.of(Stage::StartContainer).is_empty() {
+        caught_signals::restore_sigpipe()?;
+        seccomp::install_at(Moment::Last, filter, end)?;
+    } else {
+        seccomp::install_at(Moment::Last, filter, end)?;
+        scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
+        // A hook may not read what it is told, so only now.
+        caught_signals::restore_sigpipe()?;
+    }
     launch::execute(process, &prepared)
 }
 

@@ -114,6 +114,7 @@ fn run(globals: &Globals, command: Command) -> Result<u8> {
         Command::Ps(args) => commands::ps::run(globals, &args).map(done),
         Command::Resume(args) => commands::resume::run(globals, &args).map(done),
         Command::Run(args) => commands::run::run(globals, &args).map(exit_code),
+        Command::Seccomp(args) => commands::seccomp::run(&args).map(done),
         Command::Spec(args) => commands::spec::run(&args).map(done),
         Command::Start(args) => commands::start::run(globals, &args).map(done),
         Command::State(args) => commands::state::run(globals, &args).map(done),

@@ -15,6 +15,7 @@ mod lifecycle;
 mod program;
 mod root_dir;
 mod scan;
+mod seccomp;
 mod update;
 mod verb;
 
@@ -26,6 +27,7 @@ pub(crate) use inspect::{ListArgs, ListFormat, PsArgs, SpecArgs};
 pub(crate) use lifecycle::{ContainerArgs, DeleteArgs, KillArgs};
 pub(crate) use program::{Manners, Program};
 pub(crate) use root_dir::Origin;
+pub(crate) use seccomp::SeccompArgs;
 pub(crate) use update::UpdateArgs;
 
 use crate::error::Error;
@@ -54,6 +56,7 @@ pub(crate) enum Command {
     Ps(PsArgs),
     Resume(ContainerArgs),
     Run(CreateArgs),
+    Seccomp(SeccompArgs),
     Spec(SpecArgs),
     Start(ContainerArgs),
     State(ContainerArgs),
@@ -91,6 +94,7 @@ const MANUALS: &[&Manual] = &[
     &inspect::PS.manual,
     &lifecycle::RESUME.manual,
     &create::RUN.manual,
+    &seccomp::SECCOMP.manual,
     &inspect::SPEC.manual,
     &lifecycle::START.manual,
     &lifecycle::STATE.manual,
@@ -155,6 +159,7 @@ impl Line {
             "ps" => self.verb(&inspect::PS, rest).map(Command::Ps),
             "resume" => self.verb(&lifecycle::RESUME, rest).map(Command::Resume),
             "run" => self.verb(&create::RUN, rest).map(Command::Run),
+            "seccomp" => self.verb(&seccomp::SECCOMP, rest).map(Command::Seccomp),
             "spec" => self.verb(&inspect::SPEC, rest).map(Command::Spec),
             "start" => self.verb(&lifecycle::START, rest).map(Command::Start),
             "state" => self.verb(&lifecycle::STATE, rest).map(Command::State),
@@ -194,7 +199,8 @@ impl Line {
             let why = format!("{}: \"{}\" {complaint}", self.program.argv0, verb.manual.name);
             return Err(self.misuse(&why, usage));
         }
-        if positional.first().is_some_and(|id| id.is_empty()) {
+        let names_container = verb.manual.arguments.starts_with("<container-id>");
+        if names_container && positional.first().is_some_and(|id| id.is_empty()) {
             return Err(plain_misuse(Error::Usage("container id cannot be empty".into()), 1));
         }
         (verb.take)(&mut args, &positional);

@@ -12,6 +12,7 @@ pub(crate) mod pause;
 pub(crate) mod ps;
 pub(crate) mod resume;
 pub(crate) mod run;
+pub(crate) mod seccomp;
 mod selection;
 pub(crate) mod spec;
 pub(crate) mod start;
