@@ -251,7 +251,7 @@ cases! {
         assert_eq!(fs::read_to_string("/proc/thread-self/cgroup").expect("our cgroups"), before);
     }
 
-    knarr("there is no driver for systemd yet; runc has one") fn the_systemd_driver_is_refused_by_name(world) {
+    knarr("runc has another text") fn without_systemd_its_driver_is_refused_by_name(world) {
         world.set("/linux/cgroupsPath", "system.slice:knarr:test");
         world.write_config();
         let mut command = world.bare_command();

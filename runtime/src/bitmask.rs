@@ -2,7 +2,7 @@
 //!
 //! Owns the text form too (cpuset(7), "List format").
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The highest number a list may name: no kernel is built for more CPUs (`NR_CPUS`) or nodes.
 const LAST: u32 = 8191;
@@ -61,9 +61,10 @@ impl Bitmask {
 /// The mask as one number, as taskset(1) writes it.
 impl fmt::LowerHex for Bitmask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits: String = self.words.iter().rev().map(|word| format!("{word:016x}")).collect();
-        digits.drain(..digits.len() - digits.trim_start_matches('0').len());
-        f.pad_integral(true, "0x", if digits.is_empty() { "0" } else { &digits })
+        let mut digits = String::new();
+        self.words.iter().rev().try_for_each(|word| write!(digits, "{word:016x}"))?;
+        let digits = digits.trim_start_matches('0');
+        f.pad_integral(true, "0x", if digits.is_empty() { "0" } else { digits })
     }
 }
 

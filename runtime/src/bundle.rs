@@ -29,15 +29,23 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads `config.json` of the bundle in `dir`, or the file `config`, which is relative to the caller's directory.
-    pub(crate) fn load(dir: &Path, config: Option<&Path>) -> Result<Self> {
-        let dir = sys::resolve_dir(dir).named(|| format!("chdir {}", dir.display()))?;
-        let (raw, spec) = match config {
-            Some(file) => read(file, &file.display().to_string())?,
-            None => read(&dir.join(CONFIG), CONFIG)?,
+    /// Makes `dir` the working directory, in which hooks run and to which paths of the configuration are relative, and
+    /// reads its `config.json`; or instead the file `config`, which is relative to the caller's directory.
+    pub(crate) fn enter(dir: &Path, config: Option<&Path>) -> Result<Self> {
+        let given = config.map(|file| read(file, &file.display().to_string())).transpose()?;
+        std::env::set_current_dir(dir).named(|| format!("chdir {}", dir.display()))?;
+        let dir = std::env::current_dir().named(|| "getcwd".into())?;
+        let (raw, spec) = match given {
+            Some(given) => given,
+            None => read(Path::new(CONFIG), CONFIG)?,
         };
         Ok(Self { dir, raw, spec })
     }
+}
+
+/// Reads `config.json` of the bundle in `dir`, from where we are.
+pub(crate) fn load_spec(dir: &Path) -> Result<Spec> {
+    read(&dir.join(CONFIG), CONFIG).map(|(_, spec)| spec)
 }
 
 /// Reads the file that `exec --process` names: one `process` object.
@@ -121,8 +129,19 @@ mod tests {
         }
 
         fn error(&self) -> String {
-            Bundle::load(&self.0, None).err().unwrap().line()
+            enter(&self.0, None).err().unwrap().line()
         }
+    }
+
+    /// In a thread with a working directory of its own.
+    fn enter(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                sys::unshare(libc::CLONE_FS).unwrap();
+                Bundle::enter(dir, config)
+            });
+            thread.join().unwrap()
+        })
     }
 
     impl Drop for Dir {
@@ -135,7 +154,7 @@ mod tests {
     fn the_bytes_are_kept() {
         let json = "{\"hostname\": \"a\", \"unknown\": 1}\n";
         let dir = Dir::with_config("kept", json);
-        let bundle = Bundle::load(&dir.0, None).unwrap();
+        let bundle = enter(&dir.0, None).unwrap();
         assert_eq!(bundle.raw, json.as_bytes());
         assert_eq!(bundle.spec.hostname, "a");
         assert_eq!(bundle.dir, dir.0.canonicalize().unwrap());
@@ -146,7 +165,7 @@ mod tests {
         let dir = Dir::with_config("other", "{");
         let other = dir.0.join("other.json");
         fs::write(&other, "{\"hostname\":\"b\"}").unwrap();
-        assert_eq!(Bundle::load(&dir.0, Some(&other)).unwrap().spec.hostname, "b");
+        assert_eq!(enter(&dir.0, Some(&other)).unwrap().spec.hostname, "b");
     }
 
     #[test]
@@ -156,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_missing_bundle_names_it() {
-        let error = Bundle::load(Path::new("/nonexistent/bundle"), None).err().unwrap();
+        let error = enter(Path::new("/nonexistent/bundle"), None).err().unwrap();
         assert_eq!(error.line(), "chdir /nonexistent/bundle: no such file or directory");
     }
 

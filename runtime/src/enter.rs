@@ -131,7 +131,7 @@ fn serve(
             Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
             Some(Report::Found) => return Ok(terminal),
             Some(Report::Failed(error)) => return Err(error),
-            Some(Report::Built | Report::Forked(_)) | None => {
+            Some(Report::Built | Report::MapSource(..) | Report::Forked(_)) | None => {
                 return Err(Error::WrongState("the process ended before it ran its program".into()));
             }
         }

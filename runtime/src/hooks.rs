@@ -1,6 +1,7 @@
 //! Runs hooks: the container's state on stdin, what they print kept for the error, a deadline by poll(2).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
@@ -30,11 +31,11 @@ pub(crate) struct State<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) pid: i32,
     pub(crate) bundle: Cow<'a, str>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub(crate) annotations: &'a std::collections::BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: &'a BTreeMap<String, String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(pid: &i32) -> bool {
     *pid == 0
 }

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use knarr_cgroups::Driver;
@@ -170,7 +170,13 @@ fn build(plan: &Plan, building: Building<'_>, cgroup: &Membership<'_>) -> Result
         }
         unshare_cgroup(plan, cgroup)
     };
-    let mut around = Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup };
+    let map_source = |mount, tree: BorrowedFd<'_>| {
+        cgroup.wait()?;
+        cgroup.end.map_source(mount, tree)?;
+        cgroup.end.await_order(Order::SourceMapped)
+    };
+    let mut around =
+        Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup, map_source: &map_source };
     rootfs::build(&plan.rootfs, building.sources, &mut around)
 }
 

@@ -141,7 +141,10 @@ pub(crate) fn take_identity(
     let entered = working_directory::try_enter(&process.cwd)?;
     if let Some(sets) = &process.capabilities {
         capabilities::drop_bounding(sets.bounding)?;
-        capabilities::keep()?;
+        // Root that stays root keeps them anyway.
+        if process.identity.uid != 0 {
+            capabilities::keep()?;
+        }
     }
     fds::own_stdio(process.identity.uid)?;
     identity::apply(&process.identity, known.setgroups)?;

@@ -4,7 +4,6 @@
 //! level `error` is the answer to a failed command. One line is one write(2), without lock or buffer of ours, so the
 //! child of a clone may log too. A line that cannot be written is lost: the log must not stop a container.
 
-mod clock;
 mod line;
 mod sink;
 
@@ -16,6 +15,7 @@ use line::Record;
 pub(crate) use sink::{Sink, Target};
 
 use crate::error::Error;
+use crate::timestamp;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -71,7 +71,7 @@ fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, calle
         return;
     }
     let record = Record {
-        seconds: clock::now(),
+        seconds: timestamp::since_epoch().as_secs(),
         level,
         message: message.to_string(),
         // As runc, which names the place in the source only when it is asked to explain itself.

@@ -63,16 +63,13 @@ pub(crate) struct Design {
 
 impl Design {
     pub(crate) fn new(globals: &Globals, args: &CreateArgs) -> Result<Self> {
-        let mut bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
+        let mut bundle = Bundle::enter(&args.bundle, args.config.as_deref())?;
         let manager = Manager::from_environment(globals.root.path.join(&args.id));
         if let Some(manager) = &manager {
             manager.add_socket(&mut bundle.spec);
         }
-        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
-        // Hooks run in the bundle, and so do relative paths of the configuration.
-        std::env::set_current_dir(&bundle.dir)
-            .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
-        let host = Host::probe()?;
+        let host = Host::probe(&bundle.spec)?;
         let rootfs = find_rootfs(&bundle)?;
         let plan = Plan::new(
             &bundle.spec,
@@ -260,7 +257,7 @@ impl Making<'_> {
             id: self.args.id.clone(),
             init_process_pid: 0,
             init_process_start: 0,
-            created: timestamp::now(),
+            created: timestamp::rfc3339(timestamp::since_epoch()),
             config: record::Config {
                 rootfs: plan.rootfs.path.clone(),
                 namespaces: namespaces
@@ -329,26 +326,40 @@ impl Making<'_> {
         Ok(end)
     }
 
-    /// What only the outside can do for init, while it builds its file system.
+    /// What only the outside can do for init, while it builds its file system. Limits come before the move: a list of
+    /// device rules is written one by one, and init must not be there in between. systemd makes a cgroup only with a
+    /// process in it, and sets the limits itself before that.
     fn settle(&self, end: &ParentEnd) -> Result<()> {
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
         let plan = &self.design.plan;
-        let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
-        cgroup
-            .join(child.pid, already)
-            .map_err(Error::from)
-            .and_then(|()| self.delegate(cgroup))
-            .during(|| "unable to apply cgroup configuration".into())?;
+        let applying = || "unable to apply cgroup configuration".to_owned();
+        let join = || {
+            let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
+            cgroup
+                .join(child.pid, already)
+                .map_err(Error::from)
+                .and_then(|()| self.delegate(cgroup))
+                .during(applying)
+        };
+        let apply = || {
+            cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())
+        };
+        if self.globals.cgroup_driver == Driver::Systemd {
+            join()?;
+            apply()?;
+        } else {
+            apply()?;
+            join()?;
+        }
+        for warning in cgroup.warnings() {
+            log::warn(format_args!("{warning}"));
+        }
         if let Some(group) = &self.design.rdt {
             group.join(child.pid).during(|| "unable to apply Intel RDT configuration".into())?;
         }
         affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
-        cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
-        for warning in cgroup.warnings() {
-            log::warn(format_args!("{warning}"));
-        }
         launch::set_oom_score(&plan.process, child.pid)
     }
 
@@ -371,6 +382,10 @@ impl Making<'_> {
                     self.run_hooks(Stage::Prestart)?;
                     self.run_hooks(Stage::CreateRuntime)?;
                     end.order(Order::HooksDone)?;
+                }
+                Some(Report::MapSource(mount, tree)) => {
+                    rootfs::map_source(&self.design.plan.rootfs, mount, tree.as_fd())?;
+                    end.order(Order::SourceMapped)?;
                 }
                 Some(Report::Terminal(master)) => terminal = Some(master),
                 Some(Report::Ready) => {

@@ -10,6 +10,8 @@
 //!   join the cgroup, move net devices                  mounts, devices   (both at the same time)
 //!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups; without one
 //!   apply limits                                       of its own it looks for this message only before Ready
+//!   <------------------------------- MapSource + fd    (only to id-map what earlier mounts have put into the tree)
+//!   mount_setattr; SourceMapped ---------------------> mounts it
 //!   <------------------------------------------ Built  (only when hooks must run before pivot_root)
 //!   prestart, createRuntime hooks; HooksDone --------> createContainer hooks, pivot_root
 //!   <--------------------------------- Terminal + fd   (only with a terminal and no console socket)
@@ -51,6 +53,7 @@ const MAX_PACKET: usize = 16 * 1024;
 pub(crate) enum Order {
     Mapped = b'm',
     Joined = b'j',
+    SourceMapped = b'i',
     HooksDone = b'h',
     ListenerTaken = b'l',
     Proceed = b'p',
@@ -62,6 +65,8 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// From the process in between: init's pidfd.
     Forked(OwnedFd),
+    /// The source of a mount, by its position in `mounts`, whose ids init has no right to map.
+    MapSource(usize, OwnedFd),
     Built,
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
@@ -75,6 +80,7 @@ pub(crate) enum Report {
 }
 
 const FORKED: u8 = b'f';
+const MAP_SOURCE: u8 = b'i';
 const BUILT: u8 = b'b';
 const TERMINAL: u8 = b't';
 const READY: u8 = b'r';
@@ -132,6 +138,7 @@ impl ParentEnd {
         let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
         let report = match (*kind, fd) {
             (FORKED, Some(fd)) => Report::Forked(fd),
+            (MAP_SOURCE, Some(fd)) => Report::MapSource(decode_index(body)?, fd),
             (TERMINAL, Some(fd)) => Report::Terminal(fd),
             (BUILT, None) => Report::Built,
             (READY, None) => Report::Ready,
@@ -158,6 +165,11 @@ impl InitEnd {
             [] => crate::sys::exit_now(1),
             _ => Err(malformed()),
         }
+    }
+
+    pub(crate) fn map_source(&self, mount: usize, tree: BorrowedFd<'_>) -> Result<()> {
+        let packet = [&[MAP_SOURCE][..], &mount.to_le_bytes()].concat();
+        send(self.0.as_fd(), &packet, Some(tree)).during(|| "the runtime is gone".into())
     }
 
     pub(crate) fn built(&self) -> Result<()> {
@@ -212,6 +224,10 @@ impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn decode_index(body: &[u8]) -> Result<usize> {
+    body.try_into().map(usize::from_le_bytes).map_err(|_| malformed())
 }
 
 /// errno (4 bytes, little endian, 0 for none), field, NUL, text.
@@ -293,6 +309,8 @@ mod tests {
     fn descriptors_cross_and_the_end_is_seen() {
         let (parent, init) = channel().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
+        init.map_source(7, file.as_fd()).unwrap();
+        assert!(matches!(parent.report(), Ok(Some(Report::MapSource(7, _)))));
         init.terminal(file.as_fd()).unwrap();
         let Ok(Some(Report::Terminal(fd))) = parent.report() else { panic!("no descriptor") };
         assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));

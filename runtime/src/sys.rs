@@ -418,6 +418,7 @@ pub(crate) fn mount_setattr(
     let mut attributes = libc::mount_attr {
         attr_set: change.set,
         attr_clr: change.clear,
+        // u64 on one architecture is another integer on the next.
         #[allow(clippy::useless_conversion)]
         propagation: change.propagation.into(),
         userns_fd: change.ids.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs())),

@@ -7,7 +7,7 @@ use std::path::Path;
 use knarr_cgroups::Cgroup;
 
 use super::create::check_terminal;
-use crate::bundle::{Bundle, load_process};
+use crate::bundle::{load_process, load_spec};
 use crate::caught_signals::Signals;
 use crate::cli::{ExecArgs, Globals};
 use crate::container::{Container, Status};
@@ -37,7 +37,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     let ids = Ids::plan(linux, &namespaces)?;
     let process = process_of(args, bundle_process(&container)?.or(spec.process.clone()).unwrap_or_default())?;
     let keyring_for = namespaces.has(Kind::Mount).then_some(args.id.as_str());
-    let process = process_plan(&process, linux, &ids, host::support()?, keyring_for)
+    let process = process_plan(&process, linux, &ids, host::support(Some(&process))?, keyring_for)
         .map_err(Error::naming_the_field)?;
     for warning in &process.warnings {
         log::warn(format_args!("{warning}"));
@@ -73,6 +73,9 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     let pidfd_socket = args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?;
     let starting = || "unable to start container process".to_owned();
     let mut entered = enter(&entry).during(starting)?;
+    // Before the program writes its first line.
+    let terminal = entered.terminal.take().map(TerminalProxy::new).transpose();
+    let terminal = terminal.inspect_err(|_| entered.child.kill_and_reap())?;
     let announced =
         announce(&entered, args, pidfd_socket).and_then(|()| entered.end.start().during(starting));
     announced.inspect_err(|_| entered.child.kill_and_reap())?;
@@ -82,7 +85,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         pidfd: entered.child.pidfd.as_fd(),
         signals,
         orphans: Orphans::Leave,
-        terminal: entered.terminal.take().map(TerminalProxy::new).transpose()?,
+        terminal,
         notify: None,
     };
     foreground.wait()
@@ -112,8 +115,12 @@ fn stored_spec(container: &Container) -> Result<Spec> {
 /// The process as the bundle describes it now, as runc takes it; none when the bundle is gone, which an engine may
 /// have removed.
 fn bundle_process(container: &Container) -> Result<Option<Process>> {
-    match Bundle::load(container.record.bundle(), None) {
-        Ok(bundle) => Ok(bundle.spec.process),
+    let bundle = container.record.bundle();
+    if bundle.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    match load_spec(bundle) {
+        Ok(spec) => Ok(spec.process),
         Err(Error::NoConfig(_)) => Ok(None),
         Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),

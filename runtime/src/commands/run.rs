@@ -39,6 +39,9 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
     }
     let mut made = parent::make(globals, args, &design, Purpose::Run(Some(&signals)))?;
     let notify = bind_notify(&made, &design)?;
+    // Before the program writes its first line.
+    let terminal = made.terminal.take().map(TerminalProxy::new).transpose();
+    let terminal = terminal.inspect_err(|_| give_up(&made, &design.plan.hooks))?;
     start(&made, &design.plan.hooks)?;
     made.container.dir.unlock()?;
     let foreground = Foreground {
@@ -46,7 +49,7 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
         pidfd: made.child.pidfd.as_fd(),
         signals: &signals,
         orphans,
-        terminal: made.terminal.take().map(TerminalProxy::new).transpose()?,
+        terminal,
         notify,
     };
     let status = foreground.wait();

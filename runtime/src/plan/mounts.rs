@@ -122,6 +122,8 @@ pub(crate) struct Bind {
     pub(crate) copy_symlink: bool,
     /// A link as source is mounted itself.
     pub(crate) nofollow: bool,
+    /// The source is in the container's tree: it is what earlier mounts made of it.
+    pub(crate) in_tree: bool,
     pub(crate) idmap: Option<Idmap>,
 }
 
@@ -229,6 +231,14 @@ pub(crate) fn in_root(path: &str) -> String {
     parts.join("/")
 }
 
+/// Where in the root a destination is. One that begins with the host's path to the root is below the root, not below a
+/// path of that name in it, as for runc.
+fn target(rootfs: &Path, destination: &str) -> String {
+    let target = in_root(destination);
+    let below = rootfs.to_str().and_then(|rootfs| Path::new(&target).strip_prefix(in_root(rootfs)).ok());
+    below.and_then(Path::to_str).map_or(target.clone(), str::to_owned)
+}
+
 /// What lxcfs and the like may put over files of proc.
 const OVER_PROC: [&str; 10] = [
     "proc/cpuinfo",
@@ -282,7 +292,7 @@ impl Context<'_> {
         if !bind && mount.kind.is_empty() {
             return Err(refused("type", format!("invalid mount type for {:?}", mount.destination)));
         }
-        let target = in_root(&mount.destination);
+        let target = target(self.place.rootfs, &mount.destination);
         if target.is_empty() {
             let reason = format!(
                 "mountpoint {:?} is on the top of rootfs \"{}\"",
@@ -322,6 +332,7 @@ impl Context<'_> {
                 recursive: options.recursive_bind,
                 copy_symlink: options.copy_symlink,
                 nofollow: options.source_nofollow,
+                in_tree: Path::new(&mount.source).starts_with(self.place.rootfs),
                 idmap,
             }),
             "cgroup" => Kind::Cgroup(self.file_system("cgroup", options)),

@@ -1,3 +1,5 @@
+//! The plan of the root filesystem: what options become, and what is refused.
+
 use super::*;
 use crate::spec;
 
@@ -119,6 +121,22 @@ fn id_mapped_mounts_need_a_bind_both_maps_and_privileges() {
         panic!("{mount:?}")
     };
     assert!(idmap.recursive);
+}
+
+#[test]
+fn the_hosts_path_to_the_root_is_the_root() {
+    for (destination, target) in [
+        ("/bundle/rootfs/a", "a"),
+        ("/bundle/../bundle/rootfs/a/b", "a/b"),
+        ("/bundle/rootfs2/a", "bundle/rootfs2/a"),
+        ("/a/bundle/rootfs", "a/bundle/rootfs"),
+    ] {
+        assert_eq!(one(&format!(r#"{{"destination":"{destination}","type":"tmpfs"}}"#)).target, target);
+    }
+    for (source, expected) in [("/bundle/rootfs/a", true), ("/bundle/rootfs2", false), ("/a", false)] {
+        let mount = one(&format!(r#"{{"destination":"/b","source":"{source}","options":["bind"]}}"#));
+        assert!(matches!(mount.kind, Kind::Bind(Bind { in_tree, .. }) if in_tree == expected), "{source}");
+    }
 }
 
 #[test]

@@ -56,7 +56,12 @@ fn build_with(plan: RootfsPlan, sources: Sources, namespace: CgroupNamespace) ->
         driver: Driver::Cgroupfs,
         rootless: false,
     };
-    let root = build(&plan, sources, &mut Surroundings { cgroup, enter_cgroup: &mut enter_cgroup })?;
+    let map_source = |index, tree: BorrowedFd<'_>| map_source(&plan, index, tree);
+    let root = build(
+        &plan,
+        sources,
+        &mut Surroundings { cgroup, enter_cgroup: &mut enter_cgroup, map_source: &map_source },
+    )?;
     Ok(Inside { root, plan, table, entered })
 }
 
@@ -673,6 +678,30 @@ fn ids_of_a_mount_are_mapped() {
         }
         let error = error_of(scratch, &json(r#","idmap""#, ""));
         assert_eq!(error, "id-mapped mounts must have both uid and gid mappings specified");
+    });
+}
+
+#[test]
+fn a_source_in_the_tree_is_what_earlier_mounts_made_of_it() {
+    isolated(|scratch| {
+        let file = scratch.file("source/sub/file", "");
+        std::os::unix::fs::chown(&file, Some(1000), Some(1001)).unwrap();
+        let (source, root) = (scratch.join("source"), scratch.directory("root"));
+        let (source, root) = (source.display(), root.display());
+        let maps = r#""uidMappings":[{"containerID":1000,"hostID":5000,"size":1}],"gidMappings":[{"containerID":1001,"hostID":6000,"size":1}]"#;
+        let inside = enter(
+            scratch,
+            &format!(
+                r#"{{"mounts":[{{"destination":"/m","source":"{source}","options":["bind"]}},
+                {{"destination":"{root}/plain","source":"{root}/m/sub","options":["bind"]}},
+                {{"destination":"/mapped","source":"{root}/m/sub","options":["bind"],{maps}}}]}}"#
+            ),
+        );
+        for (path, owner) in [("/plain/file", (1000, 1001)), ("/mapped/file", (5000, 6000))] {
+            let stat = std::fs::metadata(path).unwrap();
+            assert_eq!((stat.uid(), stat.gid()), owner, "{path}");
+        }
+        assert_eq!(inside.entered, 1);
     });
 }
 
