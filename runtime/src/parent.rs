@@ -332,13 +332,14 @@ impl Making<'_> {
     fn settle(&self, end: &ParentEnd) -> Result<()> {
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
         let plan = &self.design.plan;
+        let applying = || "unable to apply cgroup configuration".to_owned();
         let join = || {
             let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
             cgroup
                 .join(child.pid, already)
                 .map_err(Error::from)
                 .and_then(|()| self.delegate(cgroup))
-                .during(|| "unable to apply cgroup configuration".into())
+                .during(applying)
         };
         let apply = || {
             cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())
