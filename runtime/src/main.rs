@@ -38,6 +38,7 @@ mod tty;
 mod unix_socket;
 mod users;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     let invocation = match arguments().and_then(|args| cli::parse(&args)) {
         Ok(invocation) => invocation,
         Err(Reply::Text(text)) => return print(&text),
-        Err(Reply::Misuse(misuse)) => return reject(misuse),
+        Err(Reply::Misuse(misuse)) => return reject(&misuse),
     };
     let Invocation { globals, command } = invocation;
     if let Err(error) = open_log(&globals).and_then(|()| globals.root.prepare()) {
@@ -98,15 +99,10 @@ fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
 }
 
 fn arguments() -> Result<Vec<String>, Reply> {
-    let decode = |arg: std::ffi::OsString| {
+    let decode = |arg: OsString| {
         arg.into_string().map_err(|arg| {
             let error = Error::Usage(format!("argument {} is not UTF-8", arg.display()));
-            Reply::Misuse(Misuse {
-                error,
-                usage: String::new(),
-                code: 1,
-                globals: None,
-            })
+            Reply::Misuse(Box::new(Misuse::new(error, 1)))
         })
     };
     std::env::args_os().map(decode).collect()
@@ -129,7 +125,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn reject(misuse: Misuse) -> ExitCode {
+fn reject(misuse: &Misuse) -> ExitCode {
     print(&misuse.usage);
     // A log that cannot be opened leaves stderr; what is wrong with the command line is the answer all the same.
     let _ = misuse.globals.as_ref().map(open_log);

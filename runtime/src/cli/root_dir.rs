@@ -85,7 +85,7 @@ fn honours_xdg(program: &Program) -> bool {
         || (in_user_namespace() && !user_is_root())
 }
 
-/// Whether ids here are not those of the host (user_namespaces(7): the initial namespace maps all to themselves).
+/// Whether ids here are not those of the host (`user_namespaces(7)`: the initial namespace maps all to themselves).
 pub(super) fn in_user_namespace() -> bool {
     // Without the file the kernel has no user namespaces.
     read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_identity(&map))

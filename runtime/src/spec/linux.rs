@@ -53,7 +53,7 @@ pub(crate) struct Linux {
     pub(crate) time_offsets: BTreeMap<String, TimeOffset>,
 }
 
-/// One line of a user namespace's id map (user_namespaces(7)).
+/// One line of a user namespace's id map (`user_namespaces(7)`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct IdMapping {
@@ -143,7 +143,7 @@ pub(crate) struct Personality {
     pub(crate) flags: Vec<String>,
 }
 
-/// One value of `linux.timeOffsets` (time_namespaces(7)).
+/// One value of `linux.timeOffsets` (`time_namespaces(7)`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct TimeOffset {
