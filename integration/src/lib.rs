@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod bundle;
 pub mod console;
+pub mod holder;
 pub mod layout;
 pub mod leftovers;
 pub mod play;
@@ -20,6 +21,7 @@ pub mod world;
 
 pub use answer::Answer;
 pub use console::Console;
+pub use holder::{Holder, namespace_of};
 pub use layout::Layout;
 pub use play::play;
 pub use runtime::Runtime;

@@ -45,6 +45,17 @@ pub fn busybox() -> Result<PathBuf, String> {
     installed("busybox")
 }
 
+/// Whether we ourselves hold capability number `bit`: what root lacks on some machines, a runtime cannot give.
+pub fn we_hold(bit: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|bits| bits >> bit & 1 == 1)
+}
+
+/// Number of `CAP_SYS_RESOURCE`.
+pub const SYS_RESOURCE: u32 = 24;
+
 fn knarr() -> Result<PathBuf, String> {
     let named = std::env::var_os("KNARR").map(PathBuf::from);
     let program = named.unwrap_or_else(|| beside_the_tests("knarr"));

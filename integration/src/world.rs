@@ -68,6 +68,11 @@ impl World {
         self.runtime == Runtime::Runc
     }
 
+    /// A text that differs between runc 1.1, which is what Debian has, and the runc that knarr follows.
+    pub fn pick<'t>(&self, current: &'t str, runc_1_1: &'t str) -> &'t str {
+        if self.is_runc() { runc_1_1 } else { current }
+    }
+
     pub fn is_v1(&self) -> bool {
         self.layout == Layout::Hybrid
     }
@@ -248,6 +253,11 @@ impl World {
         let mut command = self.bare_command();
         command.arg("--root").arg(self.root()).args(args);
         command
+    }
+
+    /// The runtime's path.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// The runtime without `--root`.

@@ -8,7 +8,7 @@ use knarr_cgroups::Cgroup;
 use serde::Serialize;
 
 use crate::error::{During as _, Error, Result};
-use crate::process_id::Process;
+use crate::process_id::{Process, ProcessId};
 use crate::record::Record;
 use crate::store::{StateDir, Store};
 use crate::sys;
@@ -56,13 +56,17 @@ impl Container {
     /// The container of a directory; [`Error::NotExist`] where `create` got no further than the directory.
     pub(crate) fn load(dir: StateDir) -> Result<Self> {
         let json = dir.read_state()?.ok_or(Error::NotExist)?;
-        let record = Record::from_json(dir.id(), &json)?;
+        Self::from_json(dir, &json)
+    }
+
+    pub(crate) fn from_json(dir: StateDir, json: &[u8]) -> Result<Self> {
+        let record = Record::from_json(dir.id(), json)?;
         Ok(Self { dir, record })
     }
 
     /// Its first process; none when that has ended or does not exist yet.
     pub(crate) fn init(&self) -> Result<Option<Process>> {
-        self.record.init().map_or(Ok(None), |init| init.open())
+        self.record.init().map_or(Ok(None), ProcessId::open)
     }
 
     pub(crate) fn cgroup(&self) -> Cgroup {
@@ -72,7 +76,7 @@ impl Container {
     /// A container whose first process has ended is stopped even in a frozen cgroup: there is nothing to resume, and
     /// `delete` has to be possible.
     pub(crate) fn status(&self) -> Result<Status> {
-        if !self.record.init().map_or(Ok(false), |init| init.is_alive())? {
+        if !self.record.init().map_or(Ok(false), ProcessId::is_alive)? {
             Ok(Status::Stopped)
         } else if self.cgroup().is_frozen()? {
             Ok(Status::Paused)
@@ -90,32 +94,24 @@ impl Container {
                 .signal_all(signal)
                 .during(|| "unable to kill all processes".into());
         }
-        self.signal_init(signal)?;
-        self.thaw_for(signal)
+        self.signal_init(&self.init()?.ok_or(Error::NotRunning)?, signal)
     }
 
     /// Sends a signal to every process in the container's cgroup.
     pub(crate) fn signal_all(&self, signal: i32) -> Result<()> {
         let cgroup = self.cgroup();
-        if self.record.cgroup_paths.is_empty() || cgroup.all_processes()?.is_empty() {
-            // Without a cgroup only the first process is known.
-            return self.signal_init(signal);
-        }
         match sys::to_signal(signal) {
-            Some(signal) => cgroup.kill(signal)?,
-            // Of the other numbers the kernel knows only 0, which does nothing to anyone.
-            None => self.signal_init(signal)?,
+            Some(signal) if !cgroup.all_processes()?.is_empty() => Ok(cgroup.kill(signal)?),
+            // Without a cgroup only the first process is known; and of the numbers that are no signals the kernel
+            // takes 0 alone, which does nothing to anyone.
+            _ => self.signal_init(&self.init()?.ok_or(Error::NotRunning)?, signal),
         }
-        self.thaw_for(signal)
     }
 
-    fn signal_init(&self, signal: i32) -> Result<()> {
-        let init = self.init()?.ok_or(Error::NotRunning)?;
-        init.signal(signal).during(|| "unable to signal init".into())
-    }
-
-    /// On cgroup v1 a frozen process dies only when it is thawed.
-    fn thaw_for(&self, signal: i32) -> Result<()> {
+    /// Sends a signal to the first process, and sees to it that SIGKILL takes effect: on cgroup v1 a frozen process
+    /// dies only when it is thawed.
+    pub(crate) fn signal_init(&self, init: &Process, signal: i32) -> Result<()> {
+        init.signal(signal).during(|| "unable to signal init".into())?;
         if signal == libc::SIGKILL {
             self.thaw()
         } else {

@@ -1,4 +1,5 @@
 //! `knarr`, an OCI runtime: reads its arguments, runs one command, prints at most one error, chooses the exit code.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod affinity;
 mod bitmask;

@@ -2,7 +2,7 @@
 //!
 //! Numbers are reused, so a state file's number alone may name a stranger. What is signalled or waited for is a pidfd
 //! whose start time was compared after it was opened; no number is ever given to kill(2).
-//! See proc_pid_stat(5), pidfd_open(2).
+//! See `proc_pid_stat(5)`, `pidfd_open(2)`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;

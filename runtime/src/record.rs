@@ -21,7 +21,7 @@ pub(crate) struct Record {
     /// In the runtime's pid namespace; 0 (runc: -1) while there is no process yet.
     #[serde(default)]
     pub(crate) init_process_pid: i32,
-    /// Clock ticks since boot: field 22 of proc_pid_stat(5).
+    /// Clock ticks since boot: field 22 of `proc_pid_stat(5)`.
     #[serde(default)]
     pub(crate) init_process_start: u64,
     /// RFC 3339 in UTC with nanoseconds.
@@ -57,7 +57,7 @@ pub(crate) struct Config {
     pub(crate) labels: Vec<String>,
     /// Read only: we keep the whole configuration beside the record, runc keeps the hooks here.
     #[serde(default, rename = "Hooks", skip_serializing)]
-    hooks: spec::Hooks,
+    pub(crate) hooks: spec::Hooks,
     /// The caller was not root.
     #[serde(default)]
     pub(crate) rootless_euid: bool,
@@ -85,7 +85,7 @@ pub(crate) struct Cgroups {
     pub(crate) path: String,
     /// A resource: runc's empty value, which changes nothing.
     #[serde(default)]
-    freezer: String,
+    pub(crate) freezer: String,
     #[serde(default, rename = "Systemd")]
     pub(crate) systemd: bool,
     #[serde(default, rename = "Rootless")]
@@ -252,6 +252,16 @@ mod tests {
             .map(|hook| (hook.path.as_str(), hook.timeout))
             .collect();
         assert_eq!(poststop, [("/h", Some(2)), ("/i", None)]);
+    }
+
+    #[test]
+    fn a_process_is_recorded_when_there_is_one() {
+        let mut record = record();
+        record.init_process_pid = 0;
+        assert_eq!(record.init(), None);
+        let own = ProcessId::current(rustix::process::getpid()).unwrap().unwrap();
+        record.set_init(own);
+        assert_eq!(record.init(), Some(own));
     }
 
     #[test]

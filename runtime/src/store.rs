@@ -124,7 +124,8 @@ impl StateDir {
         Ok(sys::stat(self.dir.as_fd())?.st_uid)
     }
 
-    /// Waits until no other command changes this container.
+    /// Waits until no other command changes this container. A hook may call the runtime on its own container, so what
+    /// runs hooks afterwards unlocks first.
     ///
     /// The lock sits on the open directory, and a forked child shares it: it is given back by [`StateDir::unlock`] or
     /// by the drop of this value, whoever else still has the descriptor; a killed holder gives it back when its last

@@ -7,13 +7,15 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, SeekFrom, Stat};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 pub(crate) use rustix::io::Errno;
@@ -189,12 +191,12 @@ pub(crate) fn set_process_name(name: &CStr) -> Result<()> {
     check(ret.into(), || format!("prctl(PR_SET_NAME, {name:?})")).map(drop)
 }
 
-/// pidfd_open(2). ESRCH: no such process; EINVAL: a thread that is not its group's leader.
+/// `pidfd_open(2)`. ESRCH: no such process; EINVAL: a thread that is not its group's leader.
 pub(crate) fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     rustix::process::pidfd_open(pid, PidfdFlags::empty()).named(|| format!("pidfd_open({pid})"))
 }
 
-/// pidfd_send_signal(2) with any number, so that the kernel judges it.
+/// `pidfd_send_signal(2)` with any number, so that the kernel judges it.
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: no pointer is followed: the third argument may be null and the fourth is a flag word.
     let ret = unsafe {
@@ -265,7 +267,7 @@ impl<T: rustix::path::Arg + Copy + fmt::Debug> Name for T {}
 /// openat(2), close-on-exec and never through a symbolic link as last component.
 pub(crate) fn open_at(dir: BorrowedFd<'_>, name: impl Name, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::io::retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode))
+    retry_on_intr(|| rustix::fs::openat(dir, name, flags, mode))
         .named(|| format!("openat({name:?}, {flags:?})"))
 }
 
@@ -299,7 +301,7 @@ pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
 }
 
 pub(crate) fn flock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<()> {
-    rustix::io::retry_on_intr(|| rustix::fs::flock(fd, operation)).named(|| format!("flock({operation:?})"))
+    retry_on_intr(|| rustix::fs::flock(fd, operation)).named(|| format!("flock({operation:?})"))
 }
 
 /// Names and types in a directory, without `.` and `..`.
@@ -317,10 +319,12 @@ pub(crate) fn entries(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>> {
     Ok(found)
 }
 
-/// Everything from the current offset to the end.
+/// Everything from the current offset to the end. No size is asked for: files of proc(5) have none to tell.
 pub(crate) fn read_all(fd: OwnedFd) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::from(fd).read_to_end(&mut bytes).named(|| "read".into())?;
+    let mut bytes = Vec::with_capacity(8192);
+    while retry_on_intr(|| rustix::io::read(&fd, spare_capacity(&mut bytes))).named(|| "read".into())? > 0 {
+        bytes.reserve(4096);
+    }
     Ok(bytes)
 }
 

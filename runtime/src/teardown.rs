@@ -9,6 +9,7 @@ use crate::container::{Container, Status};
 use crate::error::{During as _, Error, Result};
 use crate::hooks::{self, State};
 use crate::plan::hooks::{Hook, Hooks, Stage};
+use crate::process_id::Process;
 use crate::store::Store;
 use crate::{log, spec};
 
@@ -17,16 +18,31 @@ const LAST_BREATH: Duration = Duration::from_secs(10);
 
 /// Kills the container's processes and waits until the first one has ended.
 pub(crate) fn kill_and_wait(container: &Container) -> Result<()> {
-    let init = container.init()?;
-    let killed = container.signal(libc::SIGKILL);
-    if killed.is_err() && container.init()?.is_some() {
+    let Some(init) = container.init()? else {
+        return Ok(());
+    };
+    let killed = kill_all(container, &init);
+    let patience = if killed.is_ok() {
+        LAST_BREATH
+    } else {
+        Duration::ZERO
+    };
+    match (init.wait_exit(Instant::now() + patience)?, killed) {
+        // It may have ended by itself before the signal came.
+        (true, _) => Ok(()),
+        (false, Ok(())) => Err(Error::StillRunning),
         // A failed teardown must not leave the rest frozen; the first error stays the answer.
-        return killed.and(container.thaw());
+        (false, failed) => failed.and(container.thaw()),
     }
-    match init {
-        Some(init) if !init.wait_exit(Instant::now() + LAST_BREATH)? => Err(Error::StillRunning),
-        _ => Ok(()),
+}
+
+fn kill_all(container: &Container, init: &Process) -> Result<()> {
+    // The first process may have left the cgroup, and where it shares a pid namespace the others do not follow it.
+    let killed = container.signal_init(init, libc::SIGKILL);
+    if container.record.has_own_pid_namespace() {
+        return killed;
     }
+    killed.and(container.cgroup().kill(Signal::KILL).map_err(Error::from))
 }
 
 /// Removes everything a container without a first process still has, then runs its poststop hooks.
@@ -49,11 +65,13 @@ fn remove(store: &Store, container: &Container) -> Result<()> {
     } else {
         Ok(())
     };
-    let thawed = container.thaw();
     let deleted = cgroup.delete();
+    // What is still there is at least not left frozen.
+    let thawed = if deleted.is_err() { cgroup.thaw() } else { Ok(()) };
     killed.during(|| "unable to kill the container's processes".into())?;
-    thawed.during(|| "unable to thaw container's cgroup".into())?;
-    deleted.during(|| "unable to remove container's cgroup".into())?;
+    deleted
+        .and(thawed)
+        .during(|| "unable to remove container's cgroup".into())?;
     store
         .remove(&container.dir)
         .during(|| "unable to remove container state dir".into())

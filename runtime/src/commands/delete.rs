@@ -34,21 +34,27 @@ fn find_and_delete(root: &Path, id: &str, args: &DeleteArgs) -> Result<()> {
     } else {
         dir.lock()?;
     }
-    if dir.read_state()?.is_none() {
+    let Some(json) = dir.read_state()? else {
         return remove_remains(&store, &dir);
+    };
+    let container = Container::from_json(dir, &json)?;
+    if !args.force {
+        check_stopped(&container)?;
     }
-    let container = Container::load(dir)?;
-    match container.status()? {
-        _ if args.force => teardown::kill_and_wait(&container)?,
-        Status::Stopped => {}
-        Status::Created => teardown::kill_and_wait(&container)?,
-        status => {
-            let status = status.name();
-            let reason = format!("cannot delete container {id} that is not stopped: {status}");
-            return Err(Error::WrongState(reason));
-        }
-    }
+    teardown::kill_and_wait(&container)?;
     teardown::destroy(&store, &container)
+}
+
+/// A created container counts as stopped, as for runc: nobody misses what never ran.
+fn check_stopped(container: &Container) -> Result<()> {
+    let status = container.status()?;
+    if matches!(status, Status::Stopped | Status::Created) {
+        return Ok(());
+    }
+    let (id, status) = (container.dir.id(), status.name());
+    Err(Error::WrongState(format!(
+        "cannot delete container {id} that is not stopped: {status}"
+    )))
 }
 
 /// A `create` that ended before it recorded anything leaves a directory: it goes, and there was no container.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::view::{View, owner, to_indented_json};
+use super::view::{Users, View, to_indented_json};
 use crate::cli::{Globals, ListArgs, ListFormat, Manners, Origin};
 use crate::container::{Container, Status};
 use crate::error::{During as _, Error, Result};
@@ -16,7 +16,7 @@ use crate::sys::{self, Errno};
 pub(crate) fn run(globals: &Globals, args: &ListArgs) -> Result<()> {
     let views = views(globals)?;
     let text = match (args.quiet, args.format, globals.program.manners) {
-        (true, ..) => views.iter().map(|view| format!("{}\n", view.id)).collect(),
+        (true, ..) => views.iter().flat_map(|view| [view.id.as_str(), "\n"]).collect(),
         (false, ListFormat::Table, Manners::Crun) => to_crun_table(&views),
         (false, ListFormat::Json, Manners::Crun) => to_crun_json(&views)?,
         (false, ListFormat::Table, Manners::Knarr | Manners::Runc) => to_table(&views),
@@ -40,13 +40,14 @@ fn views(globals: &Globals) -> Result<Vec<View>> {
         Err(Error::NotExist) => return Ok(Vec::new()),
         result => result?,
     };
+    let users = Users::load();
     let mut views = Vec::new();
     for id in store.ids()? {
         // Below its root crun keeps directories of its own under such names.
         if globals.program.manners == Manners::Crun && id.starts_with('.') {
             continue;
         }
-        match view(&store, &id) {
+        match view(&store, &id, &users) {
             Ok(view) => views.push(view),
             Err(error) => report(&error),
         }
@@ -54,12 +55,12 @@ fn views(globals: &Globals) -> Result<Vec<View>> {
     Ok(views)
 }
 
-fn view(store: &Store, id: &str) -> Result<View> {
+fn view(store: &Store, id: &str, users: &Users) -> Result<View> {
     let container = store
         .dir(id)
         .and_then(Container::load)
         .during(|| format!("load container {id}"))?;
-    let owner = owner(&container).during(|| format!("owner of {id}"))?;
+    let owner = users.owner(&container).during(|| format!("owner of {id}"))?;
     View::of(&container, owner).during(|| format!("status for {id}"))
 }
 

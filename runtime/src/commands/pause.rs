@@ -8,15 +8,9 @@ use crate::error::{Error, Result};
 pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
     let container = Container::find_for_change(&globals.root.path, &args.id)?;
     match container.status()? {
-        Status::Running | Status::Created => explain_denial("pause", freeze(&container)),
+        Status::Running | Status::Created => {
+            explain_denial("pause", container.cgroup().freeze().map_err(Error::from))
+        }
         Status::Paused | Status::Stopped => Err(Error::NotRunning),
     }
-}
-
-fn freeze(container: &Container) -> Result<()> {
-    let cgroup = container.cgroup();
-    let frozen = cgroup.freeze();
-    // Half frozen is worse than not paused; the first error stays the answer.
-    let undone = if frozen.is_err() { cgroup.thaw() } else { Ok(()) };
-    Ok(frozen.and(undone)?)
 }

@@ -10,9 +10,11 @@ use crate::sys::Regex;
 /// crun's `--regex`: acts on each container whose id the POSIX extended regular expression matches somewhere. Goes on
 /// after a failure, and returns the first.
 pub(super) fn each_matching(root: &Path, pattern: &str, act: impl Fn(&str) -> Result<()>) -> Result<()> {
-    matching(root, pattern)?
-        .iter()
-        .fold(Ok(()), |first, id| first.and(act(id)))
+    let mut first = Ok(());
+    for id in matching(root, pattern)? {
+        first = first.and(act(&id));
+    }
+    first
 }
 
 fn matching(root: &Path, pattern: &str) -> Result<Vec<String>> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::view::{View, owner, to_indented_json};
+use super::view::{Users, View, to_indented_json};
 use crate::cli::{ContainerArgs, Globals, Manners};
 use crate::container::{Container, Status};
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::sys;
 pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
     let container = Container::find(&globals.root.path, &args.id)?;
     let json = match globals.program.manners {
-        Manners::Crun => to_crun_json(&View::of(&container, owner(&container)?)?)?,
+        Manners::Crun => to_crun_json(&View::of(&container, Users::load().owner(&container)?)?)?,
         // runc names the owner only in `list`.
         Manners::Knarr | Manners::Runc => to_runc_json(&View::of(&container, String::new())?)?,
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
@@ -50,22 +50,29 @@ impl View {
     }
 }
 
-/// The owner of a container's directory, by name.
-pub(crate) fn owner(container: &Container) -> Result<String> {
-    let uid = container.dir.owner()?;
-    // A host without the file has users without names.
-    let passwd = fs::read(Path::new("/etc/passwd")).unwrap_or_default();
-    Ok(user_name(&String::from_utf8_lossy(&passwd), uid))
-}
+/// The names of the host's users: passwd(5). The C library is not asked: its answer may come from a network or a
+/// plugin.
+pub(crate) struct Users(String);
 
-/// The name of a user in passwd(5). The C library is not asked: its answer may come from a network or a plugin.
-fn user_name(passwd: &str, uid: u32) -> String {
-    let named = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    named.unwrap_or_else(|| format!("#{uid}"))
+impl Users {
+    pub(crate) fn load() -> Self {
+        // A host without the file has users without names. Of real names in an odd encoding nothing is needed.
+        let passwd = fs::read("/etc/passwd").unwrap_or_default();
+        Self(String::from_utf8_lossy(&passwd).into_owned())
+    }
+
+    pub(crate) fn owner(&self, container: &Container) -> Result<String> {
+        Ok(self.name(container.dir.owner()?))
+    }
+
+    fn name(&self, uid: u32) -> String {
+        let named = self.0.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        });
+        named.unwrap_or_else(|| format!("#{uid}"))
+    }
 }
 
 /// JSON on many lines, each level indented by `indent`.
@@ -102,9 +109,9 @@ mod tests {
 
     #[test]
     fn users_are_looked_up_by_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\n+::::::\napp:x:1000:7::/:/bin/sh\n";
+        let users = Users("root:x:0:0:root:/root:/bin/sh\nbroken\n+::::::\napp:x:1000:7::/:/bin/sh\n".into());
         for (uid, name) in [(0, "root"), (1000, "app"), (7, "#7")] {
-            assert_eq!(user_name(passwd, uid), name);
+            assert_eq!(users.name(uid), name);
         }
     }
 }
