@@ -40,11 +40,11 @@ pub(crate) fn parse(args: &[String]) -> Result<Invocation, Reply> {
     let command = line.read(args);
     let reply = match (command, line.flags.resolve(line.program)) {
         (Ok(command), Ok(globals)) => return Ok(Invocation { globals, command }),
-        (Err(Stopped::ByHelp(text)), _) => Reply::Text(text),
-        (Err(Stopped::ByVersion), Ok(globals)) => {
+        (Err(Stopped::Help(text)), _) => Reply::Text(text),
+        (Err(Stopped::Version), Ok(globals)) => {
             Reply::Text(globals.program.version_lines(&globals.root.path))
         }
-        (Err(Stopped::ByMisuse(misuse)), globals) => Reply::Misuse(Box::new(Misuse {
+        (Err(Stopped::Misuse(misuse)), globals) => Reply::Misuse(Box::new(Misuse {
             globals: globals.ok(),
             ..*misuse
         })),
@@ -61,9 +61,9 @@ struct Line {
 
 /// Why no command came of it.
 enum Stopped {
-    ByHelp(String),
-    ByVersion,
-    ByMisuse(Box<Misuse>),
+    Help(String),
+    Version,
+    Misuse(Box<Misuse>),
 }
 
 impl Line {
@@ -75,9 +75,9 @@ impl Line {
         let usage = || help::of_program(&self.program, MANUALS);
         let positional = scanned.map_err(|why| self.misuse(&why, usage))?;
         match positional.split_first() {
-            _ if self.flags.version => Err(Stopped::ByVersion),
+            _ if self.flags.version => Err(Stopped::Version),
             Some((&name, rest)) => self.command(name, &args[args.len() - rest.len()..]),
-            None => Err(Stopped::ByHelp(usage())),
+            None => Err(Stopped::Help(usage())),
         }
     }
 
@@ -115,7 +115,7 @@ impl Line {
                 self.flags.help = true;
                 self.command(topic, &[])
             }
-            _ => Err(Stopped::ByHelp(help::of_program(&self.program, MANUALS))),
+            _ => Err(Stopped::Help(help::of_program(&self.program, MANUALS))),
         }
     }
 
@@ -133,7 +133,7 @@ impl Line {
         let usage = || help::of_verb(&self.program, verb);
         let positional = scanned.map_err(|why| self.misuse(&why, usage))?;
         if self.flags.help {
-            return Err(Stopped::ByHelp(usage()));
+            return Err(Stopped::Help(usage()));
         }
         if let Some(complaint) = verb.count.complaint(positional.len()) {
             let why = format!("{}: \"{}\" {complaint}", self.program.argv0, verb.manual.name);
@@ -149,10 +149,10 @@ impl Line {
     /// Who asks for help gets it, whatever else is wrong.
     fn misuse(&self, why: &str, usage: impl Fn() -> String) -> Stopped {
         if self.flags.help {
-            return Stopped::ByHelp(usage());
+            return Stopped::Help(usage());
         }
         let usage = format!("Incorrect Usage.\n\n{}", usage());
-        Stopped::ByMisuse(Box::new(Misuse {
+        Stopped::Misuse(Box::new(Misuse {
             usage,
             ..Misuse::new(Error::Usage(why.into()), 1)
         }))
@@ -161,5 +161,5 @@ impl Line {
 
 /// A misuse that the list of flags would not explain.
 fn mistake(why: String, code: u8) -> Stopped {
-    Stopped::ByMisuse(Box::new(Misuse::new(Error::Usage(why), code)))
+    Stopped::Misuse(Box::new(Misuse::new(Error::Usage(why), code)))
 }
