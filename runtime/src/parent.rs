@@ -432,7 +432,7 @@ impl Making<'_> {
     fn record_init(&self, record: &mut Record) -> Result<()> {
         let Some(child) = &self.child else { return Ok(()) };
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
-        let init = ProcessId::current(child.pid)?.ok_or_else(|| Self::death())?;
+        let init = ProcessId::current(child.pid)?.ok_or_else(Self::death)?;
         record.set_init(init);
         // Without privileges some hierarchies may have been left out.
         if let Some(cgroup) = &self.cgroup {
