@@ -94,6 +94,18 @@ impl AsFd for Dir {
     }
 }
 
+/// A file whose directory is needed for nothing else.
+pub(crate) fn read_path(path: &Path) -> Result<String> {
+    let fd = open_path(path, OFlags::RDONLY)?;
+    read_to_string(fd.as_fd()).map_err(|source| Error::read(path, source))
+}
+
+/// The same, to be written to.
+pub(crate) fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry_on_intr(|| fs::open(path, flags, Mode::empty())).map_err(|source| Error::open(path, source))
+}
+
 /// Reads from the start to the end; files of cgroups are text.
 pub(crate) fn read_to_string(fd: BorrowedFd<'_>) -> io::Result<String> {
     let mut text = Vec::new();

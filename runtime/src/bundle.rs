@@ -7,7 +7,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use knarr_cgroups::Resources;
+use knarr_seccomp::Profile;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, Result};
 use crate::spec::{self, Process, Spec};
@@ -28,25 +31,82 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads `config.json` of the bundle in `dir`, or the file `config`, which is relative to the caller's directory.
-    pub(crate) fn load(dir: &Path, config: Option<&Path>) -> Result<Self> {
-        let dir = sys::resolve_dir(dir).named(|| format!("chdir {}", dir.display()))?;
-        let (raw, spec) = match config {
-            Some(file) => read(file, &file.display().to_string())?,
-            None => read(&dir.join(CONFIG), CONFIG)?,
+    /// Makes `dir` the working directory, in which hooks run and to which paths of the configuration are relative, and
+    /// reads its `config.json`; or instead the file `config`, which is relative to the caller's directory.
+    pub(crate) fn enter(dir: &Path, config: Option<&Path>) -> Result<Self> {
+        let given = config.map(|file| read(file, &file.display().to_string())).transpose()?;
+        std::env::set_current_dir(dir).named(|| format!("chdir {}", dir.display()))?;
+        let dir = std::env::current_dir().named(|| "getcwd".into())?;
+        let (raw, spec) = match given {
+            Some(given) => given,
+            None => read(Path::new(CONFIG), CONFIG)?,
         };
         Ok(Self { dir, raw, spec })
     }
 }
 
+/// Reads `config.json` of the bundle in `dir`, from where we are.
+pub(crate) fn load_spec(dir: &Path) -> Result<Spec> {
+    read(&dir.join(CONFIG), CONFIG).map(|(_, spec)| spec)
+}
+
 /// Reads the file that `exec --process` names: one `process` object.
 pub(crate) fn load_process(file: &Path) -> Result<Process> {
+    read_given(file).map(|(_, process)| process)
+}
+
+/// Reads the file that `seccomp --profile` names: one `linux.seccomp` object.
+pub(crate) fn load_profile(file: &Path) -> Result<Profile> {
+    let (raw, profile) = read_given(file)?;
+    if spec::parse::<EngineProfile>(&raw).is_ok_and(|engine| engine.has_conditions()) {
+        let text = "is a profile with an engine's conditions (archMap, includes, excludes); the engine writes what \
+                    becomes of it into config.json";
+        return Err(Error::refused("", format!("{} {text}", file.display())));
+    }
+    Ok(profile)
+}
+
+/// What Docker and podman add to profiles, and resolve before they write a config.json. Read as `linux.seccomp` such
+/// a profile would mean something else.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EngineProfile {
+    arch_map: Option<IgnoredAny>,
+    syscalls: Vec<EngineRule>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct EngineRule {
+    includes: serde_json::Map<String, serde_json::Value>,
+    excludes: serde_json::Map<String, serde_json::Value>,
+}
+
+impl EngineProfile {
+    fn has_conditions(&self) -> bool {
+        let conditional = |rule: &EngineRule| !(rule.includes.is_empty() && rule.excludes.is_empty());
+        self.arch_map.is_some() || self.syscalls.iter().any(conditional)
+    }
+}
+
+/// A file that was named on the command line.
+fn read_given<T: DeserializeOwned>(file: &Path) -> Result<(Vec<u8>, T)> {
     match read(file, &file.display().to_string()) {
         Err(Error::NoConfig(name)) => {
             Err(sys::Error { call: format!("open {name}"), errno: Errno::NOENT }.into())
         }
-        result => result.map(|(_, process)| process),
+        result => result,
     }
+}
+
+/// Reads what `update --resources` names: one `resources` object, from standard input if that is `-`.
+pub(crate) fn load_resources(file: &Path) -> Result<Resources> {
+    let name = file.display().to_string();
+    if name == "-" {
+        return Ok(read_from(std::io::stdin(), "standard input")?.1);
+    }
+    let file = File::open(file).named(|| format!("open {name}"))?;
+    Ok(read_from(file, &name)?.1)
 }
 
 /// Reads one JSON document; `name` stands for the file in errors.
@@ -55,6 +115,10 @@ fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
         Errno::NOENT => Error::NoConfig(name.to_owned()),
         _ => error.into(),
     })?;
+    read_from(file, name)
+}
+
+fn read_from<T: DeserializeOwned>(file: impl std::io::Read, name: &str) -> Result<(Vec<u8>, T)> {
     let mut raw = Vec::with_capacity(16 << 10);
     file.take(MAX_BYTES + 1).read_to_end(&mut raw).named(|| format!("read {name}"))?;
     if raw.len() as u64 > MAX_BYTES {
@@ -106,8 +170,19 @@ mod tests {
         }
 
         fn error(&self) -> String {
-            Bundle::load(&self.0, None).err().unwrap().line()
+            enter(&self.0, None).err().unwrap().line()
         }
+    }
+
+    /// In a thread with a working directory of its own.
+    fn enter(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                sys::unshare(libc::CLONE_FS).unwrap();
+                Bundle::enter(dir, config)
+            });
+            thread.join().unwrap()
+        })
     }
 
     impl Drop for Dir {
@@ -120,7 +195,7 @@ mod tests {
     fn the_bytes_are_kept() {
         let json = "{\"hostname\": \"a\", \"unknown\": 1}\n";
         let dir = Dir::with_config("kept", json);
-        let bundle = Bundle::load(&dir.0, None).unwrap();
+        let bundle = enter(&dir.0, None).unwrap();
         assert_eq!(bundle.raw, json.as_bytes());
         assert_eq!(bundle.spec.hostname, "a");
         assert_eq!(bundle.dir, dir.0.canonicalize().unwrap());
@@ -131,7 +206,7 @@ mod tests {
         let dir = Dir::with_config("other", "{");
         let other = dir.0.join("other.json");
         fs::write(&other, "{\"hostname\":\"b\"}").unwrap();
-        assert_eq!(Bundle::load(&dir.0, Some(&other)).unwrap().spec.hostname, "b");
+        assert_eq!(enter(&dir.0, Some(&other)).unwrap().spec.hostname, "b");
     }
 
     #[test]
@@ -141,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_missing_bundle_names_it() {
-        let error = Bundle::load(Path::new("/nonexistent/bundle"), None).err().unwrap();
+        let error = enter(Path::new("/nonexistent/bundle"), None).err().unwrap();
         assert_eq!(error.line(), "chdir /nonexistent/bundle: no such file or directory");
     }
 
@@ -177,5 +252,21 @@ mod tests {
         let dir = Dir::with_config("process", "{\"args\":[\"ls\"],\"user\":{\"uid\":7}}");
         let process = load_process(&dir.0.join(CONFIG)).unwrap();
         assert_eq!((process.args, process.user.uid), (vec!["ls".to_owned()], 7));
+    }
+    #[test]
+    fn an_engine_s_profile_is_not_taken_for_a_container_s() {
+        for (json, fine) in [
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#, true),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"includes":{},"excludes":null}]}"#, true),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","archMap":[]}"#, false),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"includes":{"caps":["CAP_BPF"]}}]}"#, false),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"excludes":{"arches":["s390"]}}]}"#, false),
+        ] {
+            let dir = Dir::with_config("profile", json);
+            let loaded = load_profile(&dir.0.join(CONFIG));
+            assert_eq!(loaded.is_ok(), fine, "{json}");
+            let line = loaded.map_or_else(|error| error.line(), |profile| profile.default_action);
+            assert!(line == "SCMP_ACT_ALLOW" || line.contains("an engine's conditions"), "{line}");
+        }
     }
 }

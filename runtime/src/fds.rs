@@ -38,9 +38,9 @@ impl ListenVariables {
         Self { pid: std::env::var("LISTEN_PID").ok(), fds: std::env::var("LISTEN_FDS").ok() }
     }
 
-    /// How many sockets are meant for process `pid`.
-    fn count(&self, pid: i32) -> u32 {
-        let for_us = self.pid.as_deref().and_then(|text| text.parse().ok()) == Some(pid);
+    /// How many sockets are meant for this process.
+    fn count(&self, is_own: impl FnOnce(i32) -> bool) -> u32 {
+        let for_us = self.pid.as_deref().and_then(|text| text.parse().ok()).is_some_and(is_own);
         self.fds.as_deref().filter(|_| for_us).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 }
@@ -49,8 +49,8 @@ impl Passed {
     /// Checks that all of them are open. A descriptor that is closed at execve cannot have come from the caller: it
     /// is one of ours that took the number of a missing one.
     pub(crate) fn check(preserve: u32, listen: &ListenVariables) -> Result<Self> {
-        let pid = rustix::process::getpid().as_raw_pid();
-        let passed = Self { listen: listen.count(pid), preserve };
+        let is_own = |pid| pid == rustix::process::getpid().as_raw_pid();
+        let passed = Self { listen: listen.count(is_own), preserve };
         for index in 0..passed.listen {
             if !is_inherited(index) {
                 return Err(Error::Usage(format!(
@@ -211,11 +211,11 @@ mod tests {
 
     #[test]
     fn sockets_count_only_for_the_process_they_are_meant_for() {
-        assert_eq!(variables("7", "2").count(7), 2);
+        assert_eq!(variables("7", "2").count(|pid| pid == 7), 2);
         for (pid, fds) in [("8", "2"), ("x", "2"), ("7", "x"), ("7", "-1"), ("7", "")] {
-            assert_eq!(variables(pid, fds).count(7), 0, "{pid} {fds}");
+            assert_eq!(variables(pid, fds).count(|pid| pid == 7), 0, "{pid} {fds}");
         }
-        assert_eq!(ListenVariables::default().count(7), 0);
+        assert_eq!(ListenVariables::default().count(|pid| pid == 7), 0);
     }
 
     #[test]

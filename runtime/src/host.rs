@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::idmap::Caller;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Support;
-use crate::spec::Spec;
+use crate::spec::{Process, Spec};
 use crate::{capabilities, lsm};
 
 pub(crate) struct Host {
@@ -19,8 +19,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn probe() -> Result<Self> {
-        Ok(Self { caller: caller(), support: support()?, hierarchies: Hierarchies::discover()? })
+    pub(crate) fn probe(spec: &Spec) -> Result<Self> {
+        Ok(Self {
+            caller: caller(),
+            support: support(spec.process.as_ref())?,
+            hierarchies: Hierarchies::discover()?,
+        })
     }
 }
 
@@ -36,11 +40,13 @@ pub(crate) fn shared_namespaces(spec: &Spec) -> Vec<Kind> {
 
 const OWN: &str = "/proc/self/ns";
 
-pub(crate) fn support() -> Result<Support> {
+/// Of the security modules only those that `process` names are asked for.
+pub(crate) fn support(process: Option<&Process>) -> Result<Support> {
+    let names = |label: fn(&Process) -> &str| process.is_some_and(|process| !label(process).is_empty());
     Ok(Support {
         last_capability: capabilities::last_supported()?,
-        apparmor: lsm::apparmor_is_enabled(),
-        selinux: lsm::selinux_is_enabled(),
+        apparmor: names(|process| &process.apparmor_profile) && lsm::apparmor_is_enabled(),
+        selinux: names(|process| &process.selinux_label) && lsm::selinux_is_enabled(),
     })
 }
 

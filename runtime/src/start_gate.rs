@@ -71,8 +71,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("knarr-gate-{}", std::process::id()));
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
         let open_fifo = |read: bool| {
-            let file =
-                std::fs::OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+            // Init's end is to wait.
+            let flags = if read { 0 } else { libc::O_NONBLOCK };
+            let file = std::fs::OpenOptions::new().read(read).write(true).custom_flags(flags).open(&path);
             file.map(OwnedFd::from)
         };
         // Nobody waits: what `start` of a dead container sees.

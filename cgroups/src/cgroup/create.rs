@@ -67,15 +67,14 @@ impl Cgroup {
 impl Node {
     pub(super) fn make(&self, limits: &Limits, pure_v2: bool, made: &mut Vec<PathBuf>) -> Result<()> {
         let fresh = make_dir(&self.path, made)?;
-        let dir = self.dir()?;
         if pure_v2 {
-            return self.enable_controllers(dir, limits);
+            return self.enable_controllers(self.dir()?, limits);
         }
         for controller in &self.controllers {
             match controller.as_str() {
-                "cpuset" => self.fill_cpuset(dir, limits, fresh)?,
+                "cpuset" => self.fill_cpuset(self.dir()?, limits, fresh)?,
                 // A real-time process cannot join a cgroup without real-time bandwidth.
-                "cpu" => write_early(dir, limits, "cpu.rt_")?,
+                "cpu" => self.write_early(limits, "cpu.rt_")?,
                 _ => {}
             }
         }
@@ -93,7 +92,12 @@ impl Node {
                 dir.write(file, &value)?;
             }
         }
-        write_early(dir, limits, "cpuset.")
+        self.write_early(limits, "cpuset.")
+    }
+
+    fn write_early(&self, limits: &Limits, prefix: &str) -> Result<()> {
+        let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
+        if early.is_empty() { Ok(()) } else { super::apply::write_group(self.dir()?, &early) }
     }
 
     /// All controllers of the hierarchy are enabled down to here, whether a limit needs them or not: their statistics
@@ -133,11 +137,6 @@ impl Node {
         };
         Err(Error::NoDomainControllers { path: self.path.clone(), state: state.to_owned() })
     }
-}
-
-fn write_early(dir: &Dir, limits: &Limits, prefix: &str) -> Result<()> {
-    let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
-    super::apply::write_group(dir, &early)
 }
 
 /// All at once; if the kernel refuses one (it refuses them all then), each for itself. What cannot be enabled is told

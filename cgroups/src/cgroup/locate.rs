@@ -48,16 +48,16 @@ impl Cgroup {
     }
 }
 
-/// A relative path starts at this process's cgroup on version 1. On version 2 it starts at that cgroup's parent, since
-/// a cgroup with processes cannot have children with controllers; next to version 1 it starts at the top.
+/// A relative path starts at this process's cgroup. On pure version 2 it starts at that cgroup's parent, since a cgroup
+/// with processes cannot have children with controllers.
 fn directory(hierarchies: &Hierarchies, hierarchy: &Hierarchy, wanted: &Path) -> Result<PathBuf> {
     let mount = &hierarchy.mount_point;
     let base = match (wanted.is_absolute(), hierarchy.is_v2(), hierarchies.mode()) {
-        (true, _, _) | (false, true, Mode::Hybrid | Mode::Legacy) => PathBuf::new(),
+        (true, _, _) => PathBuf::new(),
         (false, true, Mode::Unified) => {
             hierarchies.own(hierarchy)?.parent().unwrap_or(Path::new("")).to_owned()
         }
-        (false, false, _) => hierarchies.own(hierarchy)?,
+        (false, _, _) => hierarchies.own(hierarchy)?,
     };
     Ok(mount.join(clean(&base)).join(clean(wanted)))
 }

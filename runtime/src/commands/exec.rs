@@ -7,7 +7,7 @@ use std::path::Path;
 use knarr_cgroups::Cgroup;
 
 use super::create::check_terminal;
-use crate::bundle::{Bundle, load_process};
+use crate::bundle::{load_process, load_spec};
 use crate::caught_signals::Signals;
 use crate::cli::{ExecArgs, Globals};
 use crate::container::{Container, Status};
@@ -23,7 +23,7 @@ use crate::plan::process_plan;
 use crate::plan::seccomp::Filter;
 use crate::spec::{self, Linux, Process, Spec};
 use crate::terminal_proxy::TerminalProxy;
-use crate::{host, log, pid_file, pidfd_socket, sealed_exe, unix_socket};
+use crate::{host, log, pid_file, pidfd_socket, resctrl, sealed_exe, unix_socket};
 
 /// The exit status is the program's; 0 when nobody waits for it.
 pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
@@ -37,7 +37,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     let ids = Ids::plan(linux, &namespaces)?;
     let process = process_of(args, bundle_process(&container)?.or(spec.process.clone()).unwrap_or_default())?;
     let keyring_for = namespaces.has(Kind::Mount).then_some(args.id.as_str());
-    let process = process_plan(&process, linux, &ids, host::support()?, keyring_for)
+    let process = process_plan(&process, linux, &ids, host::support(Some(&process))?, keyring_for)
         .map_err(Error::naming_the_field)?;
     for warning in &process.warnings {
         log::warn(format_args!("{warning}"));
@@ -63,6 +63,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         namespaces: own_namespaces(&container, &namespaces)?,
         caller: host::caller(),
         cgroup: &cgroup(&container, args)?,
+        rdt: resctrl::group_of(&container)?.map(|(group, _)| group),
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
         // Before the process exists, so that no signal to it is lost.
@@ -114,8 +115,12 @@ fn stored_spec(container: &Container) -> Result<Spec> {
 /// The process as the bundle describes it now, as runc takes it; none when the bundle is gone, which an engine may
 /// have removed.
 fn bundle_process(container: &Container) -> Result<Option<Process>> {
-    match Bundle::load(container.record.bundle(), None) {
-        Ok(bundle) => Ok(bundle.spec.process),
+    let bundle = container.record.bundle();
+    if bundle.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    match load_spec(bundle) {
+        Ok(spec) => Ok(spec.process),
         Err(Error::NoConfig(_)) => Ok(None),
         Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),

@@ -1,3 +1,5 @@
+//! The plan of the root filesystem: what options become, and what is refused.
+
 use super::*;
 use crate::spec;
 

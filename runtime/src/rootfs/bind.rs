@@ -32,7 +32,7 @@ pub(super) fn bind(
     if target.path == "proc" && magic_of(&source)? != libc::PROC_SUPER_MAGIC {
         return Err(Error::refused(format!("/mounts/{}/source", mount.index), not_of_type_proc()));
     }
-    set_flags(&source, mount)?;
+    set_flags(&source, Depth::One, mount)?;
     put_in_place(&source, &target.fd, mount)?;
     Ok(Mounted::At(source))
 }
@@ -70,11 +70,11 @@ pub(super) fn clone_source(mount: &MountPlan, bind: &Bind) -> sys::Result<OwnedF
 }
 
 /// The named flags and no others; where others are locked (mount_namespaces(7)), the named ones on top of them.
-pub(super) fn set_flags(fd: &OwnedFd, mount: &MountPlan) -> Result<()> {
+pub(super) fn set_flags(fd: &OwnedFd, depth: Depth, mount: &MountPlan) -> Result<()> {
     let Some(flags) = mount.flags else { return Ok(()) };
-    match change_attributes(fd, Depth::One, flags.exact) {
+    match change_attributes(fd, depth, flags.exact) {
         Err(error) if error.errno == Errno::PERM => {
-            change_attributes(fd, Depth::One, flags.lenient).during(|| {
+            change_attributes(fd, depth, flags.lenient).during(|| {
                 "failed to set user-requested vfs flags on bind-mount: cannot change locked flags".into()
             })
         }

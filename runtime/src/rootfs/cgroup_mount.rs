@@ -52,7 +52,7 @@ fn mount_unified(
                 }
                 result => {
                     let made = result?;
-                    bind::set_flags(&made, mount)?;
+                    bind::set_flags(&made, Depth::One, mount)?;
                     made
                 }
             }
@@ -94,18 +94,28 @@ fn mount_legacy(
     let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let top = make_file_system(&top_file_system(plan.label.as_deref()), "tmpfs", SAFE, None)?;
     put_in_place(&top, &target.fd, mount)?;
-    let readonly = mount.flags.map_or(0, |flags| flags.exact.set & libc::MOUNT_ATTR_RDONLY);
+    let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
+    let readonly = attributes & libc::MOUNT_ATTR_RDONLY;
+    // The usual flags are good for all of it: they are set at once, in the end.
+    let at_once = !view.namespace && attributes & SAFE == SAFE;
     for hierarchy in view.hierarchies {
         let Some(name) = hierarchy.mount_point.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        let made = open_hierarchy(hierarchy, mount, view, SAFE | readonly)?;
+        let made = open_hierarchy(hierarchy, view, SAFE | readonly)?;
+        if !view.namespace && !at_once {
+            bind::set_flags(&made, Depth::One, mount)?;
+        }
         make_dir_at(&top, name, 0o755)?;
         attach_at_nofollow(&made, &top, name)?;
         propagation::apply(made.as_fd(), &mount.propagation)?;
         link_controllers(&top, hierarchy, name)?;
     }
-    change_attributes(&top, Depth::One, Attributes { set: readonly, clear: 0 })?;
+    if at_once {
+        bind::set_flags(&top, Depth::Tree, mount)?;
+    } else {
+        change_attributes(&top, Depth::One, Attributes { set: readonly, clear: 0 })?;
+    }
     Ok(Mounted::At(top))
 }
 
@@ -116,19 +126,13 @@ fn top_file_system(label: Option<&str>) -> FileSystem {
     FileSystem { name: "tmpfs".into(), options, inherits_mode: false, copy_up: false, label_root: None }
 }
 
-fn open_hierarchy(
-    hierarchy: &Hierarchy,
-    mount: &MountPlan,
-    view: &CgroupView<'_>,
-    attributes: u64,
-) -> Result<OwnedFd> {
+/// `attributes`: for a mount of its own.
+fn open_hierarchy(hierarchy: &Hierarchy, view: &CgroupView<'_>, attributes: u64) -> Result<OwnedFd> {
     if view.namespace {
         let (fs, source) = namespaced(hierarchy);
         return Ok(make_file_system(&fs, &source, attributes, None)?);
     }
-    let made = clone_directory(&own_directory(hierarchy, view)?)?;
-    bind::set_flags(&made, mount)?;
-    Ok(made)
+    Ok(clone_directory(&own_directory(hierarchy, view)?)?)
 }
 
 /// The hierarchy that exists with these controllers, or this name, is the one that is mounted.

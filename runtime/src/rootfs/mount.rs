@@ -173,7 +173,7 @@ pub(super) fn remount(root: &RootDir, mount: &MountPlan, superblock: Option<&[Fs
         configure(&context, options)?;
         reconfigure_fs(&context)?;
     }
-    bind::set_flags(&target.fd, mount)?;
+    bind::set_flags(&target.fd, Depth::One, mount)?;
     change_attributes(&target.fd, Depth::Tree, mount.recursive)?;
     propagation::apply(target.fd.as_fd(), &mount.propagation)?;
     Ok(Mounted::At(target.fd))

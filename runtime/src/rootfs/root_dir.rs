@@ -100,6 +100,10 @@ impl RootDir {
 
     /// A directory to which no link leads, made where it is missing.
     pub(crate) fn ordinary_directory(&self, path: &str) -> Result<Found> {
+        // The slash asks for a directory.
+        if let Some(Ok(fd)) = self.open_straight(&format!("{path}/")) {
+            return Ok(Found { fd, path: in_root(path), made: false });
+        }
         let found = self.find(path, Missing::Directory, Last::Keep)?;
         let is_directory = FileType::from_raw_mode(stat_fd(&found.fd)?.st_mode) == FileType::Directory;
         if found.path != in_root(path) || !is_directory {

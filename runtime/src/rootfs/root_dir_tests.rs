@@ -1,3 +1,5 @@
+//! Resolution below a root: every case with openat2 and without.
+
 use std::path::Path;
 
 use rustix::fs::CWD;
