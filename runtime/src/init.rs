@@ -15,6 +15,7 @@ use crate::caught_signals::{self, Signals};
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
+use crate::idmap::Caller;
 use crate::keyring::{self, Searchable};
 use crate::launch::{self, Known};
 use crate::plan::Plan;
@@ -37,6 +38,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) bundle: &'a Path,
     pub(crate) spec: &'a Spec,
     pub(crate) plan: &'a Plan,
+    pub(crate) caller: Caller,
     pub(crate) net_devices: &'a [net_devices::Found],
     pub(crate) start: Start<'a>,
     /// `--console-socket`, connected.
@@ -146,6 +148,11 @@ fn launch_program(
     let filter = scene.plan.seccomp.as_ref();
     let prepared = launch::take_identity(process, known, filter, end)?;
     launch::outlive_parent()?;
+    // `exec` by a user without privileges enters a container that waits, which the kernel takes for tracing it. Nobody
+    // else is in its namespaces to make use of that.
+    if scene.caller != Caller::Privileged && scene.plan.namespaces.join.is_empty() {
+        sys::set_dumpable()?;
+    }
     end.found()?;
     if let Some(gate) = gate {
         fds::close_from(scene.passed.first_private(), &descriptors(Some(gate)))?;

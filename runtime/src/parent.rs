@@ -236,7 +236,14 @@ impl Making<'_> {
 
     fn create_cgroup(&mut self) -> Result<()> {
         let Some(cgroup) = &mut self.cgroup else { return Ok(()) };
-        cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())
+        cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())?;
+        if cgroup.paths().is_empty() && !self.design.plan.namespaces.is_new(Kind::Pid) {
+            log::warn(format_args!(
+                "a container with neither a cgroup nor a pid namespace of its own cannot be killed as a whole. Such \
+                 configuration is strongly discouraged"
+            ));
+        }
+        Ok(())
     }
 
     fn create_rdt(&self) -> Result<()> {
@@ -295,6 +302,7 @@ impl Making<'_> {
             bundle: &bundle.dir,
             spec: &bundle.spec,
             plan,
+            caller: host.caller,
             net_devices: &self.net_devices,
             start: match purpose {
                 Purpose::Create => Start::Gate(self.dir.create_gate()?),

@@ -199,9 +199,15 @@ fn prctl(option: libc::c_int, value: libc::c_ulong, name: &str) -> Result<()> {
     check(ret.into(), || format!("prctl({name}, {value})")).map(drop)
 }
 
-/// Whether others may trace this process and read its memory and descriptors (proc(5), `PR_SET_DUMPABLE`).
+/// Nobody without CAP_SYS_PTRACE may trace this process, read its descriptors or enter its namespaces (prctl(2),
+/// `PR_SET_DUMPABLE`).
 pub(crate) fn set_undumpable() -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE")
+}
+
+/// The process's own user may do all that again.
+pub(crate) fn set_dumpable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 1, "PR_SET_DUMPABLE")
 }
 
 /// The signal this process gets when its parent ends; 0 for none.
