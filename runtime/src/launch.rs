@@ -139,7 +139,7 @@ pub(crate) fn take_identity(
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
     if let Some(sets) = &process.capabilities {
-        capabilities::drop_bounding(sets.bounding)?;
+        capabilities::drop_bounding(sets)?;
         // Root that stays root keeps them anyway.
         if process.identity.uid != 0 {
             capabilities::keep()?;
