@@ -11,7 +11,7 @@ use crate::suite::Group;
 const ALL: usize = 100;
 const AT_ONCE: usize = 10;
 
-pub fn group() -> Group {
+pub(crate) fn group() -> Group {
     Group {
         name: "churn",
         start: |site, runtime| start_named(site, "churn", runtime),

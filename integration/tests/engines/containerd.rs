@@ -8,16 +8,16 @@ use crate::named;
 use crate::nest::Site;
 use crate::suite::Group;
 
-pub fn group() -> Group {
-    let cases = named![run, exec, kill, pause, metrics, terminal, created_then_started, labels_and_processes];
+pub(crate) fn group() -> Group {
+    let cases = named![run, exec, kill, pause, metrics, terminal, started_twice, processes];
     Group { name: "containerd", start, cases }
 }
 
-pub fn start(site: &Site, runtime: Runtime) -> Engine {
+pub(crate) fn start(site: &Site, runtime: Runtime) -> Engine {
     start_named(site, "containerd", runtime)
 }
 
-pub fn start_named(site: &Site, name: &str, runtime: Runtime) -> Engine {
+pub(crate) fn start_named(site: &Site, name: &str, runtime: Runtime) -> Engine {
     let mut engine = Engine::new(site, name, runtime);
     let socket = engine.path("containerd.sock");
     let config = engine.file("config.toml", &format!("version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = \"{socket}\"\n"));
@@ -31,7 +31,7 @@ pub fn start_named(site: &Site, name: &str, runtime: Runtime) -> Engine {
 }
 
 /// `ctr run` with the runtime, its states and its cgroup in their places.
-pub fn run_words(engine: &Engine, flags: &[&str], id: &str, args: &[&str]) -> Vec<String> {
+pub(crate) fn run_words(engine: &Engine, flags: &[&str], id: &str, args: &[&str]) -> Vec<String> {
     let (program, cgroup, states) =
         (engine.program(), format!("{}/{id}", engine.cgroup), engine.path("states"));
     let base = ["run", "--runc-binary", &program, "--runc-root", &states, "--cgroup", &cgroup];
@@ -43,11 +43,11 @@ fn ctr_run(engine: &Engine, flags: &[&str], id: &str, args: &[&str]) -> knarr_in
     engine.call(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-pub fn up(engine: &Engine, id: &str, script: &str) {
+pub(crate) fn up(engine: &Engine, id: &str, script: &str) {
     ctr_run(engine, &["--detach", "--null-io"], id, &["sh", "-c", script]).assert_ok();
 }
 
-pub fn down(engine: &Engine, id: &str) {
+pub(crate) fn down(engine: &Engine, id: &str) {
     // It may have ended by itself.
     engine.call(&["tasks", "kill", "--signal", "SIGKILL", id]);
     eventually("the task has ended", || engine.call(&["tasks", "rm", id]).status.success().then_some(()));
@@ -146,27 +146,16 @@ fn terminal(engine: &Engine) {
     assert!(answer.out.contains("/dev/pts/0") && answer.out.contains("heard knock"), "{answer}");
 }
 
-fn created_then_started(engine: &Engine) {
-    let words = run_words(engine, &[], "twice", &["sleep", "1000"]);
-    let mut create: Vec<&str> = words.iter().map(String::as_str).collect();
-    create.splice(..1, ["containers", "create"]);
-    engine.call(&create).assert_ok();
-    for _ in 0..2 {
-        engine.call(&["tasks", "start", "--detach", "--null-io", "twice"]).assert_ok();
-        assert_eq!(status(engine, "twice"), "RUNNING");
-        engine.call(&["tasks", "kill", "--signal", "SIGKILL", "twice"]).assert_ok();
-        eventually("the task has ended", || {
-            engine
-                .call(&["tasks", "rm", "twice"])
-                .status
-                .code()
-                .filter(|_| status(engine, "twice").is_empty())
-        });
-    }
-    engine.call(&["containers", "rm", "twice"]).assert_ok();
+fn started_twice(engine: &Engine) {
+    up(engine, "twice", "sleep 1000");
+    engine.call(&["tasks", "kill", "--signal", "SIGKILL", "twice"]).assert_ok();
+    eventually("the task has ended", || engine.call(&["tasks", "rm", "twice"]).status.code().filter(|_| status(engine, "twice").is_empty()));
+    engine.call(&["tasks", "start", "--detach", "--null-io", "twice"]).assert_ok();
+    assert_eq!(status(engine, "twice"), "RUNNING");
+    down(engine, "twice");
 }
 
-fn labels_and_processes(engine: &Engine) {
+fn processes(engine: &Engine) {
     up(engine, "crowd", "sleep 1000 & sleep 1001 & wait");
     eventually("three processes", || {
         let list = engine.ask(&["tasks", "ps", "crowd"]);

@@ -12,7 +12,7 @@ use crate::suite::{Case, Group};
 use crate::{docker_limits, docker_sees};
 
 /// One daemon for all of them; each daemon takes a second to come and go.
-pub fn group() -> Group {
+pub(crate) fn group() -> Group {
     let cases = [life(), docker_sees::cases(), docker_limits::cases()].concat();
     Group { name: "docker", start, cases }
 }
@@ -43,11 +43,11 @@ fn life() -> Vec<Case> {
 }
 
 /// A daemon with the runtime as its default.
-pub fn start(site: &Site, runtime: Runtime) -> Engine {
+pub(crate) fn start(site: &Site, runtime: Runtime) -> Engine {
     start_with(site, "docker", runtime, &[])
 }
 
-pub fn start_with(site: &Site, name: &str, runtime: Runtime, flags: &[&str]) -> Engine {
+pub(crate) fn start_with(site: &Site, name: &str, runtime: Runtime, flags: &[&str]) -> Engine {
     let mut engine = Engine::new(site, name, runtime);
     let host = format!("unix://{}", engine.path("docker.sock"));
     let (data, exec, pid) = (engine.path("data"), engine.path("exec"), engine.path("docker.pid"));
@@ -80,17 +80,17 @@ pub fn start_with(site: &Site, name: &str, runtime: Runtime, flags: &[&str]) -> 
 }
 
 /// Starts a container that stays.
-pub fn up(engine: &Engine, name: &str, flags: &[&str]) {
+pub(crate) fn up(engine: &Engine, name: &str, flags: &[&str]) {
     let words = [&["run", "--detach", "--name", name], flags, &[BOX, "sleep", "1000"]].concat();
     engine.call(&words).assert_ok();
 }
 
-pub fn down(engine: &Engine, name: &str) {
+pub(crate) fn down(engine: &Engine, name: &str) {
     engine.call(&["rm", "--force", name]).assert_ok();
 }
 
 /// `run --rm` of a shell script.
-pub fn shell(engine: &Engine, flags: &[&str], script: &str) -> knarr_integration::Answer {
+pub(crate) fn shell(engine: &Engine, flags: &[&str], script: &str) -> knarr_integration::Answer {
     engine.call(&[&["run", "--rm"], flags, &[BOX, "sh", "-c", script]].concat())
 }
 

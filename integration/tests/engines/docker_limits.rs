@@ -6,7 +6,7 @@ use crate::image::BOX;
 use crate::named;
 use crate::suite::Case;
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     named![every_limit, out_of_memory, too_little_memory, too_many_processes, cgroup_parent]
 }
 

@@ -9,7 +9,7 @@ use crate::named;
 use crate::nest::Site;
 use crate::suite::{Case, Group};
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     named![
         mounts_of_a_plain_container,
         identity_of_a_plain_container,
@@ -30,17 +30,19 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A second daemon, with user namespaces.
-pub fn remapped() -> Group {
+pub(crate) fn remapped() -> Group {
     Group { name: "docker-remapped", start: start_remapped, cases: named![remapped_ids, remapped_exec] }
 }
 
-/// Mount points without what differs from container to container: ids, devices, the sources of the root.
-const MOUNTS: &str =
-    "awk '{ s = $7; for (i = 7; $i != \"-\"; i++); print $5, $6, $(i+1) }' /proc/self/mountinfo | sort";
+/// Mount points without what differs from container to container: ids, devices, the sources of the root. And
+/// without two that knarr has otherwise than runc 1.1, see docs/conformance.md: the cgroup folder is as read-only as
+/// its mount says, and a hybrid machine's cgroup2 is in it.
+pub(crate) const MOUNTS: &str = "awk '{ for (i = 7; $i != \"-\"; i++); print $5, $6, $(i+1) }' /proc/self/mountinfo | sort | \
+    grep -v -e '^/sys/fs/cgroup ' -e '^/sys/fs/cgroup/unified '";
 
 fn mounts_of_a_plain_container(engine: &Engine) {
     let seen = shell(engine, &[], MOUNTS).assert_ok();
-    assert!(seen.out.contains("/proc/kcore"), "{seen}");
+    assert!(seen.out.contains("/proc/sys ro,"), "{seen}");
     engine.record(&seen);
     engine.record(
         &shell(engine, &[], "ls -l /dev /dev/pts | awk '{ print $1, $3, $4, $5, $6, $10, $11, $12 }'")
@@ -49,7 +51,7 @@ fn mounts_of_a_plain_container(engine: &Engine) {
 }
 
 fn identity_of_a_plain_container(engine: &Engine) {
-    let script = "cat /proc/self/limits; grep -vE 'ctxt|Vm|Rss|Hugetlb|Cpus|Mems|PPid|SigQ|Speculation' /proc/self/status";
+    let script = "cat /proc/self/limits; grep -vE 'ctxt|FDSize|Vm|Rss|Hugetlb|Cpus|Mems|PPid|SigQ|Speculation' /proc/self/status";
     engine.record(&shell(engine, &["--hostname", "box"], script).assert_ok());
     engine.record(
         &shell(engine, &["--hostname", "box"], "env; hostname; pwd; umask; cat /proc/self/oom_score_adj")

@@ -15,13 +15,15 @@ use crate::nest::Site;
 /// No single command of an engine takes longer, on a machine with much else to do.
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub struct Engine {
-    pub runtime: Runtime,
+pub(crate) struct Engine {
+    pub(crate) runtime: Runtime,
     /// This engine's own directory.
-    pub dir: PathBuf,
-    pub cgroup: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) cgroup: String,
     mark: String,
     client: Vec<String>,
+    /// What the names of its containers' cgroups begin with.
+    prefix: &'static str,
     /// Where the runtime keeps the states of this engine's containers.
     states: PathBuf,
     daemon: RefCell<Option<Child>>,
@@ -31,7 +33,7 @@ pub struct Engine {
 
 impl Engine {
     /// A directory for engine `name` with `runtime` below it, named for both.
-    pub fn new(site: &Site, name: &str, runtime: Runtime) -> Self {
+    pub(crate) fn new(site: &Site, name: &str, runtime: Runtime) -> Self {
         let dir = site.dir.join(format!("{name}-{}", runtime.name()));
         fs::create_dir(&dir).expect("the engine's directory");
         let cgroup = format!("{}/{name}-{}", site.cgroup(), runtime.name());
@@ -41,6 +43,7 @@ impl Engine {
             dir,
             cgroup,
             mark: site.mark.clone(),
+            prefix: "",
             client: Vec::new(),
             daemon: RefCell::new(None),
             commands: Cell::new(0),
@@ -49,32 +52,37 @@ impl Engine {
     }
 
     /// The client's program and leading arguments.
-    pub fn client(&mut self, words: &[&str]) {
+    pub(crate) fn client(&mut self, words: &[&str]) {
         self.client = words.iter().map(ToString::to_string).collect();
     }
 
-    pub fn states(&mut self, below: PathBuf) {
+    pub(crate) fn states(&mut self, below: PathBuf) {
         self.states = below;
     }
 
-    pub fn path(&self, name: &str) -> String {
+    /// Only cgroups with such names are containers'; the others are the engine's own.
+    pub(crate) fn prefix(&mut self, prefix: &'static str) {
+        self.prefix = prefix;
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
     /// Writes a file into the engine's directory; gives its path.
-    pub fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         fs::write(self.dir.join(name), text).expect("write a file");
         self.path(name)
     }
 
     /// The runtime's program.
-    pub fn program(&self) -> String {
+    pub(crate) fn program(&self) -> String {
         let program = self.runtime.program().expect("the runtime");
         program.canonicalize().expect("the runtime's path").display().to_string()
     }
 
     /// Starts the daemon with its output in a file, and waits until `ready` answers.
-    pub fn daemon(&self, words: &[&str], ready: &[&str]) {
+    pub(crate) fn daemon(&self, words: &[&str], ready: &[&str]) {
         let log = File::create(self.dir.join("daemon.log")).expect("the daemon's log");
         let copy = log.try_clone().expect("the daemon's log");
         let mut command = Command::new(words[0]);
@@ -83,31 +91,31 @@ impl Engine {
         eventually(&format!("{} answers", words[0]), || self.call(ready).status.success().then_some(()));
     }
 
-    pub fn daemon_pid(&self) -> u32 {
+    pub(crate) fn daemon_pid(&self) -> u32 {
         self.daemon.borrow().as_ref().map(Child::id).expect("a daemon")
     }
 
     // ---- commands ----
 
     /// Runs the client with `words`.
-    pub fn call(&self, words: &[&str]) -> Answer {
+    pub(crate) fn call(&self, words: &[&str]) -> Answer {
         self.call_with_input(words, "")
     }
 
-    pub fn call_with_input(&self, words: &[&str], input: &str) -> Answer {
+    pub(crate) fn call_with_input(&self, words: &[&str], input: &str) -> Answer {
         let client: Vec<&str> = self.client.iter().map(String::as_str).collect();
         self.finish(&[client.as_slice(), words].concat(), input)
     }
 
     /// Runs the client on a terminal, with `input` typed.
-    pub fn on_terminal(&self, words: &[&str], input: &str) -> Answer {
+    pub(crate) fn on_terminal(&self, words: &[&str], input: &str) -> Answer {
         let quoted = self.client.iter().map(String::as_str).chain(words.iter().copied()).map(quote);
         let line: Vec<String> = quoted.collect();
         self.finish(&["script", "--quiet", "--return", "--command", &line.join(" "), "/dev/null"], input)
     }
 
     /// Starts the client with `words`; the caller waits for it.
-    pub fn begin(&self, words: &[&str], input: Stdio) -> (Child, PathBuf, PathBuf) {
+    pub(crate) fn begin(&self, words: &[&str], input: Stdio) -> (Child, PathBuf, PathBuf) {
         let client: Vec<&str> = self.client.iter().map(String::as_str).collect();
         self.spawn(&[client.as_slice(), words].concat(), input)
     }
@@ -137,7 +145,7 @@ impl Engine {
     }
 
     /// The answer of a command that `begin` started.
-    pub fn end_of(&self, words: &[&str], mut child: Child, out: &Path, err: &Path) -> Answer {
+    pub(crate) fn end_of(&self, words: &[&str], mut child: Child, out: &Path, err: &Path) -> Answer {
         let command = words.join(" ");
         let status = wait::exit_within(&mut child, LIMIT);
         let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
@@ -148,13 +156,13 @@ impl Engine {
 
     /// The trimmed output of a command that must succeed.
     #[track_caller]
-    pub fn ask(&self, words: &[&str]) -> String {
+    pub(crate) fn ask(&self, words: &[&str]) -> String {
         self.call(words).assert_ok().out.trim().to_owned()
     }
 
     /// Waits until `words` print `text`.
     #[track_caller]
-    pub fn until(&self, words: &[&str], text: &str) {
+    pub(crate) fn until(&self, words: &[&str], text: &str) {
         let what = format!("`{text}` from {words:?}");
         eventually(&what, || (self.call(words).out.trim() == text).then_some(()));
     }
@@ -162,23 +170,23 @@ impl Engine {
     // ---- comparing ----
 
     /// What must be the same with both runtimes: exit code and texts, ids put aside.
-    pub fn record(&self, answer: &Answer) {
+    pub(crate) fn record(&self, answer: &Answer) {
         self.record_text(&format!("exit {}: {}{}", answer.code(), answer.out.trim(), answer.said().trim()));
     }
 
-    pub fn record_text(&self, text: &str) {
+    pub(crate) fn record_text(&self, text: &str) {
         let text = text.replace(&self.dir.display().to_string(), "DIR").replace(&self.cgroup, "CGROUP");
         self.record.borrow_mut().push(without_ids(&text));
     }
 
-    pub fn take_record(&self) -> Vec<String> {
+    pub(crate) fn take_record(&self) -> Vec<String> {
         self.record.take()
     }
 
     // ---- the end ----
 
     /// Ends the daemon and asserts that nothing is left of the containers.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let left = eventually_nothing(|| self.left());
         if let Some(mut daemon) = self.daemon.take() {
             let pid = i32::try_from(daemon.id()).expect("a pid");
@@ -189,10 +197,11 @@ impl Engine {
     }
 
     /// What the containers left: processes in their cgroups, cgroups, states, mounts of their roots.
-    pub fn left(&self) -> Vec<String> {
+    pub(crate) fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for cgroup in Layout::Hybrid.directories(&self.cgroup) {
-            left.extend(entries(&cgroup).filter(|path| path.is_dir()).map(|path| path.display().to_string()));
+            let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(self.prefix));
+            left.extend(entries(&cgroup).filter(|path| path.is_dir()).filter(ours).map(|path| path.display().to_string()));
         }
         left.extend(entries(&self.states).map(|path| path.display().to_string()));
         left.extend(self.shims().iter().map(|pid| format!("shim {pid}")));
@@ -203,7 +212,7 @@ impl Engine {
     }
 
     /// Processes that attend a container of this engine.
-    pub fn shims(&self) -> Vec<i32> {
+    pub(crate) fn shims(&self) -> Vec<i32> {
         let dir = self.dir.display().to_string();
         let attends = |pid: &i32| {
             let line = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())

@@ -9,13 +9,13 @@ use knarr_integration::json;
 use knarr_integration::runtime::busybox;
 
 /// Its name in every engine.
-pub const BOX: &str = "localhost/box:1";
+pub(crate) const BOX: &str = "localhost/box:1";
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:2:3:daemon:/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\ndaemon:x:3:\n";
 
 /// Makes the archive in `dir`; gives its path.
-pub fn archive(dir: &Path) -> PathBuf {
+pub(crate) fn archive(dir: &Path) -> PathBuf {
     let image = dir.join("image");
     let root = dir.join("root-of-image");
     fs::create_dir_all(&image).expect("a folder");

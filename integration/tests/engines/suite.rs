@@ -11,13 +11,13 @@ use crate::engine::Engine;
 use crate::nest::Site;
 
 /// A case: its name, and what it does with a started engine.
-pub type Case = (&'static str, fn(&Engine));
+pub(crate) type Case = (&'static str, fn(&Engine));
 
 /// The cases that share one started engine.
-pub struct Group {
-    pub name: &'static str,
-    pub start: fn(&Site, Runtime) -> Engine,
-    pub cases: Vec<Case>,
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    pub(crate) start: fn(&Site, Runtime) -> Engine,
+    pub(crate) cases: Vec<Case>,
 }
 
 /// Names functions as cases.
@@ -30,7 +30,7 @@ macro_rules! named {
 type Records = BTreeMap<String, Vec<(Runtime, Vec<String>)>>;
 
 /// Runs what `words` select, everything when there is none.
-pub fn run(site: &Site, groups: &[Group], words: &[String]) -> ExitCode {
+pub(crate) fn run(site: &Site, groups: &[Group], words: &[String]) -> ExitCode {
     let mut failures = Vec::new();
     let mut records = Records::new();
     for group in groups {
@@ -67,11 +67,13 @@ fn run_group(
         failures.push(format!("{} does not start with {}", group.name, runtime.name()));
         return;
     };
+    let mut all_passed = true;
     for (name, case) in cases {
         let began = Instant::now();
         let passed = attempt(|| case(&engine)).is_some();
         let verdict = if passed { "ok" } else { "FAILED" };
         println!("engine {} ({}) ... {verdict} {:.1?}", full(name), runtime.name(), began.elapsed());
+        all_passed &= passed;
         if passed {
             records.entry(full(name)).or_default().push((runtime, engine.take_record()));
         } else {
@@ -79,7 +81,8 @@ fn run_group(
             failures.push(format!("{} with {}", full(name), runtime.name()));
         }
     }
-    if attempt(|| engine.end()).is_none() {
+    // A case that failed left its containers where it failed.
+    if all_passed && attempt(|| engine.end()).is_none() {
         failures.push(format!("{} with {} left something behind", group.name, runtime.name()));
     }
 }
