@@ -149,7 +149,9 @@ fn terminal(engine: &Engine) {
 fn started_twice(engine: &Engine) {
     up(engine, "twice", "sleep 1000");
     engine.call(&["tasks", "kill", "--signal", "SIGKILL", "twice"]).assert_ok();
-    eventually("the task has ended", || engine.call(&["tasks", "rm", "twice"]).status.code().filter(|_| status(engine, "twice").is_empty()));
+    eventually("the task has ended", || {
+        engine.call(&["tasks", "rm", "twice"]).status.code().filter(|_| status(engine, "twice").is_empty())
+    });
     engine.call(&["tasks", "start", "--detach", "--null-io", "twice"]).assert_ok();
     assert_eq!(status(engine, "twice"), "RUNNING");
     down(engine, "twice");

@@ -38,7 +38,11 @@ fn every_limit(engine: &Engine) {
         "55",
         "--oom-kill-disable",
     ];
-    engine.record(&shell(engine, &flags, FILES));
+    let limited = shell(engine, &flags, FILES);
+    for line in ["memory/memory.limit_in_bytes:100663296", "cpu/cpu.shares:300", "pids/pids.max:55"] {
+        assert!(limited.out.contains(line), "{line}: {limited}");
+    }
+    engine.record(&limited);
 }
 
 fn out_of_memory(engine: &Engine) {

@@ -127,6 +127,8 @@ impl Engine {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env(MARK, &self.mark).env("DOCKER_BUILDKIT", "0").env("TERM", "xterm");
         command.env("CONTAINERS_CONF", self.dir.join("containers.conf"));
+        // conmon leaves a file where it was started when memory runs out.
+        command.current_dir(&self.dir);
         command
             .stdin(input)
             .stdout(File::create(&out).expect("a file"))
@@ -200,13 +202,20 @@ impl Engine {
     pub(crate) fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
         for cgroup in Layout::Hybrid.directories(&self.cgroup) {
-            let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(self.prefix));
-            left.extend(entries(&cgroup).filter(|path| path.is_dir()).filter(ours).map(|path| path.display().to_string()));
+            let ours = |path: &PathBuf| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(self.prefix))
+            };
+            left.extend(
+                entries(&cgroup)
+                    .filter(|path| path.is_dir())
+                    .filter(ours)
+                    .map(|path| path.display().to_string()),
+            );
         }
         left.extend(entries(&self.states).map(|path| path.display().to_string()));
         left.extend(self.shims().iter().map(|pid| format!("shim {pid}")));
         let dir = self.dir.display().to_string();
-        let of_containers = |line: &String| line.contains(&dir) && line.contains("overlay");
+        let of_containers = |line: &String| line.contains(&dir) && line.contains(" - overlay ");
         left.extend(leftovers::mounts().into_iter().filter(of_containers));
         left
     }
