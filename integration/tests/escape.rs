@@ -100,6 +100,21 @@ cases! {
         assert_eq!(seen["value"], json!([]), "descriptors or executables of the runtime were visible");
     }
 
+    /// The same where those inside may trace all that enters their user namespace: it must be closed to them before.
+    everywhere fn cve_2016_9962_joiners_of_a_user_namespace_cannot_be_traced(world) {
+        world.user_namespace(100_000).capabilities(&["bounding", "permitted", "effective"], &["CAP_SYS_PTRACE"]);
+        world.probe(&["echo", "ready", "spy", "/tmp/stop"]);
+        let created = world.up();
+        created.wait_for("ready");
+        for _ in 0..100 {
+            world.exec(&[], &["/bin/busybox", "true"]).assert_ok();
+        }
+        fs::write(world.rootfs().join("tmp/stop"), "").expect("stop");
+        let shown = created.wait_for("\"spy\"");
+        let seen = knarr_integration::answer::answers(&shown).pop().expect("an answer");
+        assert_eq!(seen["value"], json!([]), "descriptors or executables of the runtime were visible");
+    }
+
     /// The container's program is the runtime itself; a neighbour opens its executable to write to it.
     everywhere fn cve_2019_5736_the_runtimes_executable_cannot_be_written(world) {
         let copy = own_copy(world);

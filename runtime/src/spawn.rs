@@ -141,6 +141,7 @@ impl Birth<'_> {
         body: impl FnOnce(&InitEnd) -> Result<Infallible>,
     ) -> Result<Infallible> {
         self.await_mapped(end)?;
+        hide_from_those_inside()?;
         // The host's namespaces first, while the host's rights last: never to return.
         let (_, refused) = Visit::enter(targets)?;
         let (user, rest): (Vec<_>, Vec<_>) =
@@ -195,6 +196,7 @@ impl Beside<'_> {
             Side::Child => {
                 drop(parent_end);
                 run_child(&init_end, |end| {
+                    hide_from_those_inside()?;
                     if through_user {
                         self.enter(self.namespaces)?;
                         return fork_sibling(end, 0, body);
@@ -222,6 +224,12 @@ impl Beside<'_> {
         }
         sys::setns(self.init, namespaces).during(|| "join the container's namespaces".into())
     }
+}
+
+/// CVE-2016-9962: to be done before a user namespace that others are in is entered. From then on whoever has
+/// CAP_SYS_PTRACE there could attach, and this process still holds the host's descriptors. What it clones inherits it.
+fn hide_from_those_inside() -> Result<()> {
+    Ok(sys::set_undumpable()?)
 }
 
 /// Leaves init behind as a sibling of this process, which ends.
