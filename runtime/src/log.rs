@@ -8,6 +8,7 @@ mod line;
 mod sink;
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::sync::OnceLock;
 
@@ -63,6 +64,11 @@ pub(crate) fn error(error: &Error) {
 
 pub(crate) fn is_stderr() -> bool {
     matches!(logger().sink, Sink::Stderr(_))
+}
+
+/// What lines are written to, for who closes all other descriptors. None: number 2.
+pub(crate) fn descriptor() -> Option<BorrowedFd<'static>> {
+    logger().sink.descriptor()
 }
 
 fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, caller: &Location<'_>) {
