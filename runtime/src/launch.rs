@@ -25,6 +25,11 @@ use crate::{
 /// The first acts of a process that is to enter a container.
 pub(crate) fn begin() -> Result<()> {
     log::debug(format_args!("child process in init()"));
+    guard()
+}
+
+/// What a change of ids takes back (prctl(2)), so that it is to be said again after one.
+fn guard() -> Result<()> {
     // The parent's death ends us until we are on record; the closed channel tells what the signal may have missed.
     sys::set_parent_death_signal(libc::SIGKILL)?;
     // CVE-2016-9962: what shares our pid namespace must not trace us or read our descriptors.
@@ -43,7 +48,7 @@ pub(crate) fn become_root() -> Result<()> {
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     set_thread_res_gid(gid, gid, gid).named(|| "setresgid(0, 0, 0)".into())?;
     set_thread_res_uid(uid, uid, uid).named(|| "setresuid(0, 0, 0)".into())?;
-    Ok(())
+    guard()
 }
 
 /// The labels that the program will have.

@@ -28,9 +28,8 @@
 //!   at any moment:        <--------- Failed + errno, field, text;   end of file: the peer is gone, give up
 //! ```
 //!
-//! `exec` uses the same messages from Joined on (enter.rs). A namespace that only children enter and whose rights
-//! come from a user namespace to be joined needs a process in between; it says `Forked` with a pidfd of init, which waits
-//! for `Adopted` before it says anything itself.
+//! `exec` uses the same messages from Joined on (enter.rs). Where a process in between is needed (see spawn.rs), it says
+//! `Forked` first, with a pidfd of init, which waits for `Adopted` before it says anything itself.
 
 use std::io::IoSlice;
 use std::io::IoSliceMut;

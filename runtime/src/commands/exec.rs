@@ -61,7 +61,6 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         },
         init: container.init()?.ok_or_else(stopped)?.into_pidfd(),
         namespaces: own_namespaces(&container, &namespaces),
-        caller: host::caller(),
         cgroup: &cgroup(&container, args)?,
         rdt: resctrl::group_of(&container)?.map(|(group, _)| group),
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
