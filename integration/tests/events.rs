@@ -100,7 +100,7 @@ cases! {
         events.end().assert_ok();
     }
 
-    knarr_limits("runc may miss it") fn the_end_of_memory_that_is_the_containers_own_is_told(world) {
+    knarr_limits("runc waits for the cgroup's end") fn the_end_of_memory_that_is_the_containers_own_is_told(world) {
         world.set("/linux/resources/memory", json!({"limit": 32 * MIB, "swap": 32 * MIB}));
         world.probe(&["block", "echo", "ready", "wait", "touch-memory", "100"]);
         world.up().wait_for("ready");
