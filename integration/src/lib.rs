@@ -38,8 +38,9 @@ pub use world::World;
 /// - `v1`, `v2`: both runtimes, that layout;
 /// - `knarr("why")`, `knarr_v1("why")`, `knarr_v2("why")`: ours alone, because runc 1.1 differs or lacks it;
 /// - `not_runc_v1("why")`, `not_runc_v2("why")`: everywhere but there;
-/// - `limits`, `v2_limits`, `knarr_limits("why")`, `knarr_v2_limits("why")`: as those without `_limits` and `everywhere`,
-///   but ignored on v2 unless `--ignored` or `--include-ignored` says that cgroup2 has the controllers here.
+/// - `limits`, `v2_limits`, `knarr_limits("why")`, `knarr_v2_limits("why")`, `not_runc_v2_limits("why")`: as those without
+///   `_limits` and `everywhere`, but ignored on v2 unless `--ignored` or `--include-ignored` says that cgroup2 has the
+///   controllers here.
 #[macro_export]
 macro_rules! cases {
     ($($(#[$note:meta])* $place:ident $(($why:literal))? fn $name:ident($world:ident) $body:block)*) => {$(
@@ -68,6 +69,7 @@ macro_rules! combinations {
     (runc_v2) => { $crate::combinations!(@ runc_v2, Runc, Unified); };
     (limits) => { $crate::combinations!(v1); $crate::combinations!(v2_limits); };
     (knarr_limits) => { $crate::combinations!(knarr_v1); $crate::combinations!(knarr_v2_limits); };
+    (not_runc_v2_limits) => { $crate::combinations!(knarr_limits); $crate::combinations!(runc_v1); };
     (v2_limits) => {
         $crate::combinations!(knarr_v2_limits);
         $crate::combinations!(@ #[ignore = "needs cgroup2 with its controllers"] runc_v2, Runc, Unified);
