@@ -3,6 +3,7 @@
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUNDLE  ?=
+ROUNDS  ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test check lint fmt bench install clean
@@ -21,7 +22,7 @@ run: build ## Run a busybox container that reports what it sees; BUNDLE=dir runs
 test: build ## Run every test, with the binaries of bin/ on the real kernel (root)
 	@scripts/setup test
 	@scripts/check-docs
-	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --workspace
+	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --workspace --no-fail-fast
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint
@@ -39,9 +40,10 @@ lint: build ## Format, clippy, man pages, and licences where cargo-deny is insta
 fmt: ## Format the Rust sources
 	cargo fmt
 
-bench: build ## Compare with runc and crun, interleaved in the same run
+bench: build ## Compare with runc and crun, interleaved in the same rounds; ROUNDS=n
 	@scripts/setup test
-	cargo run --locked --profile dist --package knarr-integration --bin bench
+	@cargo build --locked --quiet --package knarr-integration --bins
+	@KNARR="$(CURDIR)/bin/knarr" cargo run --locked --quiet --package knarr-integration --bin bench -- $(ROUNDS)
 
 install: bin/knarr ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man8"

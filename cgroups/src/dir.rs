@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::{self, retry_on_intr};
 
 use crate::error::{Error, Result};
@@ -57,6 +57,22 @@ impl Dir {
         }
     }
 
+    /// Names of the files and directories in it.
+    pub(crate) fn names(&self) -> Result<Vec<(String, FileType)>> {
+        let failed = |source| Error::read(&self.path, source);
+        let fd = self.open_file(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let entries = fs::Dir::new(fd).map_err(failed)?.map(|entry| {
+            let entry = entry.map_err(failed)?;
+            Ok((entry.file_name().to_string_lossy().into_owned(), entry.file_type()))
+        });
+        entries.filter(|entry| !matches!(entry, Ok((name, _)) if name == "." || name == "..")).collect()
+    }
+
+    pub(crate) fn subdirectories(&self) -> Result<Vec<PathBuf>> {
+        let names = self.names()?.into_iter().filter(|(_, kind)| *kind == FileType::Directory);
+        Ok(names.map(|(name, _)| self.path.join(name)).collect())
+    }
+
     pub(crate) fn write(&self, file: &str, value: &str) -> Result<()> {
         let mut last = self.last.borrow_mut();
         if last.as_ref().is_none_or(|(name, _)| name != file) {
@@ -76,6 +92,18 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A file whose directory is needed for nothing else.
+pub(crate) fn read_path(path: &Path) -> Result<String> {
+    let fd = open_path(path, OFlags::RDONLY)?;
+    read_to_string(fd.as_fd()).map_err(|source| Error::read(path, source))
+}
+
+/// The same, to be written to.
+pub(crate) fn open_path(path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry_on_intr(|| fs::open(path, flags, Mode::empty())).map_err(|source| Error::open(path, source))
 }
 
 /// Reads from the start to the end; files of cgroups are text.

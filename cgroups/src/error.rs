@@ -72,6 +72,13 @@ pub enum Error {
     Write { path: PathBuf, value: String, source: Errno },
     #[error("create cgroup {}", path.display())]
     MakeDir { path: PathBuf, source: Errno },
+    #[error("intelrdt: {act}")]
+    Resctrl { act: String, source: Errno },
+    #[error(
+        "clos dir {} not accessible (must be pre-created when schemata, l3CacheSchema and memBwSchema are empty)",
+        path.display()
+    )]
+    ClosNotThere { path: PathBuf, source: Errno },
     #[error("change the owner of {}", path.display())]
     Delegate { path: PathBuf, source: Errno },
     #[error("remove cgroup {}", path.display())]
@@ -106,7 +113,7 @@ pub enum Error {
     DevicesNotInForce,
     #[error("{call}")]
     Bpf { call: String, source: Errno },
-    #[error("freezer not supported")]
+    #[error("cannot toggle freezer: cgroups not configured for container")]
     NoFreezer,
     #[error("unable to freeze {} within {seconds} s", path.display())]
     FreezeTimeout { path: PathBuf, seconds: u64 },
@@ -130,6 +137,8 @@ pub enum Refusal {
         "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {0:?} instead"
     )]
     SystemdPath(String),
+    #[error("invalid intelRdt.ClosID {0:?}")]
+    ClosId(String),
     #[error("invalid unit name: {0:?}")]
     UnitName(String),
     #[error("invalid slice name: {0}")]
@@ -198,6 +207,8 @@ impl Error {
             | Self::MakeDir { source, .. }
             | Self::RemoveDir { source, .. }
             | Self::Delegate { source, .. }
+            | Self::Resctrl { source, .. }
+            | Self::ClosNotThere { source, .. }
             | Self::Statfs { source, .. }
             | Self::Join { source, .. }
             | Self::Bpf { source, .. }

@@ -2,13 +2,12 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, Mode as FileMode, OFlags};
+use rustix::fs;
 use rustix::io;
 
-use crate::dir::read_to_string;
+use crate::dir::read_path;
 use crate::error::{Errno, Error, Result};
 
 const DEFAULT_MOUNT: &str = "/sys/fs/cgroup";
@@ -74,7 +73,7 @@ impl Hierarchies {
     pub fn discover() -> Result<Self> {
         match fs::statfs(DEFAULT_MOUNT) {
             Ok(stat) if stat.f_type == CGROUP2_MAGIC => Ok(Self::unified(DEFAULT_MOUNT.into())),
-            Ok(_) | Err(io::Errno::NOENT) => Self::from_mountinfo(&read(MOUNTINFO)?),
+            Ok(_) | Err(io::Errno::NOENT) => Self::from_mountinfo(&read_path(Path::new(MOUNTINFO))?),
             Err(source) => Err(Error::Statfs { path: DEFAULT_MOUNT.into(), source: Errno(source) }),
         }
     }
@@ -100,7 +99,7 @@ impl Hierarchies {
         let all = if let Some(all) = self.own.get() {
             all
         } else {
-            let parsed = parse_own(&read(OWN_CGROUPS)?)?;
+            let parsed = parse_own(&read_path(Path::new(OWN_CGROUPS))?)?;
             self.own.get_or_init(|| parsed)
         };
         let path = all.get(key).ok_or_else(|| Error::NoHierarchy(key.to_owned()))?;
@@ -206,13 +205,6 @@ fn parse_own(text: &str) -> Result<BTreeMap<String, PathBuf>> {
         }
     }
     Ok(all)
-}
-
-fn read(path: &str) -> Result<String> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let fd = io::retry_on_intr(|| fs::open(path, flags, FileMode::empty()))
-        .map_err(|source| Error::open(Path::new(path), source))?;
-    read_to_string(fd.as_fd()).map_err(|source| Error::read(Path::new(path), source))
 }
 
 #[cfg(test)]

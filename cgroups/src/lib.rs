@@ -14,6 +14,7 @@ mod error;
 mod hierarchy;
 mod limits;
 mod oom;
+pub mod rdt;
 mod resources;
 mod stats;
 mod sys;

@@ -142,7 +142,9 @@ pub struct BlockIo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WeightDevice {
+    #[serde(deserialize_with = "null_as_default")]
     pub major: i64,
+    #[serde(deserialize_with = "null_as_default")]
     pub minor: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
@@ -153,8 +155,11 @@ pub struct WeightDevice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ThrottleDevice {
+    #[serde(deserialize_with = "null_as_default")]
     pub major: i64,
+    #[serde(deserialize_with = "null_as_default")]
     pub minor: i64,
+    #[serde(deserialize_with = "null_as_default")]
     pub rate: u64,
 }
 
@@ -162,8 +167,10 @@ pub struct ThrottleDevice {
 #[serde(rename_all = "camelCase", default)]
 pub struct HugepageLimit {
     /// As the kernel names the files: `2MB`, `1GB`, `64KB`.
+    #[serde(deserialize_with = "null_as_default")]
     pub page_size: String,
     /// In bytes.
+    #[serde(deserialize_with = "null_as_default")]
     pub limit: u64,
 }
 
@@ -180,7 +187,9 @@ pub struct Network {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct InterfacePriority {
+    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub priority: u32,
 }
 
@@ -193,7 +202,8 @@ pub struct RdmaLimit {
     pub hca_objects: Option<u32>,
 }
 
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// For what is no `Option`: `null` is what Go's zero value is.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -214,6 +224,18 @@ mod tests {
         let parse = |text| serde_json::from_str::<Resources>(text).unwrap();
         assert_eq!(parse(nulls), parse(absent));
         assert_eq!(serde_json::to_string(&parse(nulls)).unwrap(), absent);
+    }
+
+    #[test]
+    fn null_numbers_and_names_are_zero_and_empty() {
+        let text = r#"{"blockIO":{"weightDevice":[{"major":null,"weight":null}],"throttleReadBpsDevice":[{"rate":null}]},
+            "hugepageLimits":[{"pageSize":null,"limit":null}],"network":{"priorities":[{"name":null,"priority":null}]}}"#;
+        let resources: Resources = serde_json::from_str(text).unwrap();
+        assert_eq!(resources.hugepage_limits, [HugepageLimit::default()]);
+        let block_io = resources.block_io.unwrap();
+        assert_eq!(block_io.weight_device, [WeightDevice::default()]);
+        assert_eq!(block_io.throttle_read_bps_device, [ThrottleDevice::default()]);
+        assert_eq!(resources.network.unwrap().priorities, [InterfacePriority::default()]);
     }
 
     #[test]

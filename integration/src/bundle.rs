@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::runtime::{beside_the_tests, busybox};
 
-const APPLETS: [&str; 22] = [
+const APPLETS: [&str; 24] = [
     "sh", "true", "false", "sleep", "cat", "echo", "ls", "mount", "env", "id", "touch", "mkdir", "ln", "rm",
-    "kill", "ps", "stty", "hostname", "grep", "test", "mv", "umount",
+    "kill", "ps", "stty", "hostname", "grep", "test", "mv", "umount", "stat", "pwd",
 ];
 
 /// Fills `rootfs`. The two programs are hard links to copies that all tests of this process share.

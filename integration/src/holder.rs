@@ -41,6 +41,16 @@ impl Holder {
         Self { child, pid }
     }
 
+    /// A holder in a user namespace too, where 0 to 65535 are `host` and up.
+    pub fn in_user_namespace(world: &World, flags: &[&str], host: u32) -> Self {
+        let holder = Self::new(world, &[&["--user"], flags].concat());
+        for map in ["uid_map", "gid_map"] {
+            let written = fs::write(format!("/proc/{}/{map}", holder.pid), format!("0 {host} 65536"));
+            assert!(written.is_ok(), "write {map}: {written:?}");
+        }
+        holder
+    }
+
     /// The path to join its namespace `kind`.
     pub fn path(&self, kind: &str) -> String {
         format!("/proc/{}/ns/{kind}", self.pid)

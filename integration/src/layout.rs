@@ -4,7 +4,7 @@
 //! by that test alone and goes away with it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 
@@ -37,26 +37,47 @@ impl Layout {
         }
     }
 
-    /// The directories a cgroup named `/path` has: one per v1 hierarchy, or one.
+    /// The directories a cgroup named `/path` has: one per mounted v1 hierarchy, or one.
     pub fn directories(self, path: &str) -> Vec<PathBuf> {
-        let path = path.trim_start_matches('/');
-        match self {
-            Layout::Unified => vec![PathBuf::from(CGROUPS).join(path)],
+        self.hierarchies()
+            .map(|hierarchy| below(&hierarchy, path))
+            .filter(|cgroup| in_hierarchy(cgroup))
+            .collect()
+    }
+
+    /// The same, and those in places where no hierarchy is mounted: some runtimes make folders there too.
+    pub fn places(self, path: &str) -> Vec<PathBuf> {
+        self.hierarchies().map(|hierarchy| below(&hierarchy, path)).collect()
+    }
+
+    fn hierarchies(self) -> impl Iterator<Item = PathBuf> {
+        let folders = match self {
+            Layout::Unified => vec![PathBuf::from(CGROUPS)],
             Layout::Hybrid => {
-                let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
-                hierarchies.map(|hierarchy| hierarchy.path().join(path)).collect()
+                fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
             }
-        }
+        };
+        folders.into_iter()
     }
 
     /// The directory of cgroup `path` in the hierarchy of `controller`.
     pub fn directory(self, controller: &str, path: &str) -> PathBuf {
-        let path = path.trim_start_matches('/');
         match self {
-            Layout::Unified => PathBuf::from(CGROUPS).join(path),
-            Layout::Hybrid => PathBuf::from(CGROUPS).join(controller).join(path),
+            Layout::Unified => below(Path::new(CGROUPS), path),
+            Layout::Hybrid => below(&Path::new(CGROUPS).join(controller), path),
         }
     }
+}
+
+fn below(hierarchy: &Path, path: &str) -> PathBuf {
+    hierarchy.join(path.trim_start_matches('/'))
+}
+
+/// Below a mounted hierarchy: a plain folder has no such file.
+fn in_hierarchy(cgroup: &Path) -> bool {
+    let above = cgroup.ancestors().skip(1).take_while(|folder| *folder != Path::new(CGROUPS));
+    let top = above.last().unwrap_or(Path::new(CGROUPS));
+    top.join("cgroup.procs").exists()
 }
 
 fn mount_unified() -> Result<(), String> {

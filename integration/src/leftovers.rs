@@ -32,7 +32,7 @@ fn belongs(pid: i32, mark: &str) -> bool {
 
 /// Cgroup directories of the world that exist.
 pub fn cgroups(layout: Layout, cgroup: &str) -> Vec<String> {
-    let directories = layout.directories(cgroup).into_iter();
+    let directories = layout.places(cgroup).into_iter();
     directories.filter(|directory| directory.is_dir()).map(|path| path.display().to_string()).collect()
 }
 
@@ -56,8 +56,14 @@ pub fn sweep(layout: Layout, cgroup: &str, mark: &str) -> Vec<String> {
             gone_within(pid, Duration::from_secs(2));
         }
     }
-    for directory in layout.directories(cgroup) {
-        remove_cgroup(&directory);
+    let mounted = layout.directories(cgroup);
+    for place in layout.places(cgroup) {
+        if mounted.contains(&place) {
+            remove_cgroup(&place);
+        } else if place.exists() {
+            // A plain folder: no hierarchy is mounted there.
+            let _ = fs::remove_dir_all(&place);
+        }
     }
     let mut left: Vec<String> = processes(mark).iter().map(|pid| format!("process {pid}")).collect();
     left.extend(cgroups(layout, cgroup));

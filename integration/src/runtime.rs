@@ -9,6 +9,8 @@ pub enum Runtime {
     Knarr,
     /// Debian's, which tests the tests.
     Runc,
+    /// Debian's other one, a peer of the bench.
+    Crun,
 }
 
 impl Runtime {
@@ -16,6 +18,7 @@ impl Runtime {
         match self {
             Runtime::Knarr => "knarr",
             Runtime::Runc => "runc",
+            Runtime::Crun => "crun",
         }
     }
 
@@ -23,7 +26,7 @@ impl Runtime {
     pub fn program(self) -> Result<PathBuf, String> {
         match self {
             Runtime::Knarr => knarr(),
-            Runtime::Runc => installed("runc"),
+            Runtime::Runc | Runtime::Crun => installed(self.name()),
         }
     }
 }

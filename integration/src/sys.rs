@@ -43,7 +43,7 @@ pub fn take_terminal(command: &mut Command) {
     unsafe { command.pre_exec(take) };
 }
 
-/// Sets `LISTEN_PID` to the program's own pid, as systemd does for the services it starts.
+/// Lets `command` move itself into cgroups before it starts: `procs` are their `cgroup.procs` files.
 pub fn move_to_cgroup(command: &mut Command, procs: Vec<std::ffi::CString>) {
     let join = move || {
         for file in &procs {
@@ -61,16 +61,6 @@ pub fn move_to_cgroup(command: &mut Command, procs: Vec<std::ffi::CString>) {
     };
     // SAFETY: open, write and close only.
     unsafe { command.pre_exec(join) };
-}
-
-/// Runs `command` as uid and gid `id` without capabilities, in a new user namespace when one is asked by the caller.
-pub fn unshare_before_exec(command: &mut Command, flags: i32) {
-    let unshare = move || {
-        // SAFETY: one integer.
-        checked(unsafe { libc::unshare(flags) }).map(|_| ())
-    };
-    // SAFETY: the closure makes one system call.
-    unsafe { command.pre_exec(unshare) };
 }
 
 /// Restricts `command` to one CPU.
@@ -102,12 +92,6 @@ pub fn wait_with_usage(pid: i32) -> io::Result<(i32, i64)> {
         checked(libc::wait4(pid, &raw mut status, 0, &raw mut usage))?;
         Ok((status, usage.ru_maxrss))
     }
-}
-
-/// Makes orphaned descendants our children, so that none escapes unseen.
-pub fn become_subreaper() -> io::Result<()> {
-    // SAFETY: integers only.
-    checked(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }).map(|_| ())
 }
 
 /// The process behind a pidfd, from its fdinfo.

@@ -41,6 +41,18 @@ fn dev_of_the_image(world: &mut World) {
     }
 }
 
+/// Refused, or in a directory of the container: its name leads to it, and its top is the container's.
+#[track_caller]
+fn assert_inside(world: &mut World) {
+    let cwd = world.config["process"]["cwd"].clone();
+    world.args(&["/bin/sh", "-c", "cd . && ls /bin/probe && stat -c %i . \"$(/bin/busybox pwd)\" && cd ../../../../.. && stat -c %i . /"]);
+    let answer = world.run();
+    if answer.status.success() {
+        let lines: Vec<&str> = answer.out.lines().collect();
+        assert_eq!((lines[1], lines[3]), (lines[2], lines[4]), "{cwd} was a way out: {answer}");
+    }
+}
+
 #[track_caller]
 fn assert_ordinary_directory(answer: Answer) {
     answer.assert_fails_with("must be mounted on ordinary directory");
@@ -222,23 +234,12 @@ cases! {
 
     everywhere fn cve_2024_21626_the_directory_is_not_a_descriptor_of_the_runtime(world) {
         for fd in 3..14 {
-            world.set("/process/cwd", format!("/proc/self/fd/{fd}"));
-            let answer = world.run();
-            assert!(!answer.status.success(), "descriptor {fd} was a way out: {answer}");
-        }
-        world.assert_nothing_left();
-    }
-
-    everywhere fn cve_2024_21626_nor_below_one(world) {
-        for fd in 3..14 {
-            world.set("/process/cwd", format!("/proc/self/fd/{fd}/../../.."));
-            let answer = world.run();
-            if answer.status.success() {
-                let facts = answer.facts();
-                assert!(facts["root_entries"].to_string().contains("bin"), "{answer}");
-                assert_eq!(facts["cwd"], "/", "{answer}");
+            for below in ["", "/../../..", "/etc"] {
+                world.set("/process/cwd", format!("/proc/self/fd/{fd}{below}"));
+                assert_inside(world);
             }
         }
+        world.assert_nothing_left();
     }
 
     everywhere fn cve_2024_21626_exec_does_not_either(world) {
@@ -250,15 +251,11 @@ cases! {
     }
 
     everywhere fn cve_2024_21626_a_link_in_the_image_does_not_either(world) {
-        for fd in [3, 5, 7, 8, 9] {
+        for fd in 3..14 {
             let link = world.rootfs().join(format!("way-{fd}"));
             symlink(format!("/proc/self/fd/{fd}"), link).expect("a symlink");
             world.set("/process/cwd", format!("/way-{fd}"));
-            let answer = world.run();
-            if answer.status.success() {
-                let cwd = answer.facts()["cwd"].clone();
-                assert!(cwd.as_str().is_some_and(|cwd| cwd.starts_with("/proc/") || cwd.starts_with("/way")), "{cwd}");
-            }
+            assert_inside(world);
         }
     }
 

@@ -322,7 +322,7 @@ cases! {
 
     knarr("runc 1.1 has no execCPUAffinity") fn a_bad_cpu_affinity_is_refused(world) {
         world.set("/process/execCPUAffinity", json!({"initial": "one"}));
-        world.run().assert_fails_with("execCPUAffinity");
+        world.run().assert_fails_with("CPUAffinity");
         world.assert_nothing_left();
     }
 }

@@ -106,7 +106,7 @@ cases! {
 
     everywhere fn a_failing_limit(world) {
         world.set("/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]));
-        world.create().assert_fails_with("invalid argument");
+        world.create().assert_fails_with("limit");
         world.assert_nothing_left();
     }
 

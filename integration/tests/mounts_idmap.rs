@@ -1,4 +1,4 @@
-//! Id-mapped bind mounts, mount_setattr(2) `MOUNT_ATTR_IDMAP`. runc 1.1 does not know them.
+//! Id-mapped bind mounts, `mount_setattr(2)` `MOUNT_ATTR_IDMAP`. runc 1.1 does not know them.
 #![allow(clippy::expect_used)] // a test ends where an expectation fails
 
 use std::os::unix::fs::MetadataExt;

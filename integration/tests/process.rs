@@ -264,6 +264,10 @@ cases! {
     }
 
     knarr("runc 1.1 has no scheduler") fn the_scheduler_fifo(world) {
+        if world.is_v1() && std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+            // Without a share of real time the kernel refuses such policies in a cgroup.
+            world.set("/linux/resources/cpu", json!({"realtimeRuntime": 1000, "realtimePeriod": 1_000_000}));
+        }
         world.set("/process/scheduler", json!({
             "policy": "SCHED_FIFO", "priority": 10, "flags": ["SCHED_FLAG_RESET_ON_FORK"],
         }));

@@ -44,9 +44,21 @@ fn rust_files() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Test code in files of its own.
+/// Test code in files of its own: in a `tests` folder, or declared as `#[cfg(test)] mod NAME;`.
 fn is_test(name: &str) -> bool {
-    name.contains("/tests/") || name.ends_with("tests.rs")
+    name.contains("/tests/") || name.ends_with("tests.rs") || is_declared_for_tests(name)
+}
+
+fn is_declared_for_tests(name: &str) -> bool {
+    let path = workspace().join(name);
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return false };
+    let declaration = format!("mod {};", stem.to_string_lossy());
+    let beside = ["mod.rs", "main.rs", "lib.rs"].map(|file| folder.join(file));
+    let declared = beside.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
+    let above = declared.filter_map(|text| Some(text.split_once(&declaration)?.0.to_owned()));
+    above
+        .into_iter()
+        .any(|above| above.lines().last() == Some("#[cfg(test)]") || above.ends_with("#[cfg(test)]\n"))
 }
 
 /// The text before the tests of a file.
@@ -193,7 +205,7 @@ fn silenced_without_reason(text: &str) -> Vec<usize> {
     for (line, number) in text.lines().zip(1..) {
         let starts = line.trim_start();
         let silences = starts.starts_with("#[allow(") || starts.starts_with("#![allow(");
-        let obvious = line.contains("allow(unsafe_code)") || line.contains("//");
+        let obvious = line.contains("allow(unsafe_code)") || line.contains("//") || line.contains("reason =");
         if silences && !obvious && !above.trim_start().starts_with("//") {
             bare.push(number);
         }

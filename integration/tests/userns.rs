@@ -156,7 +156,7 @@ cases! {
     }
 
     knarr("runc 1.1 wants mappings with a path") fn a_user_namespace_is_joined_by_path(world) {
-        let holder = Holder::new(world, &["--user", "--map-users=0,100000,65536", "--map-groups=0,100000,65536"]);
+        let holder = Holder::in_user_namespace(world, &[], HOST);
         world.user_namespace(HOST).unset("/linux/uidMappings").unset("/linux/gidMappings");
         world.namespace("user", Some(&holder.path("user")));
         let facts = world.run_facts();
@@ -165,8 +165,7 @@ cases! {
     }
 
     knarr("runc 1.1 wants mappings with a path") fn namespaces_of_a_joined_user_namespace_are_joined_too(world) {
-        let holder = Holder::new(world, &["--user", "--map-users=0,100000,65536", "--map-groups=0,100000,65536",
-            "--net", "--ipc", "--uts"]);
+        let holder = Holder::in_user_namespace(world, &["--net", "--ipc", "--uts"], HOST);
         world.user_namespace(HOST).unset("/linux/uidMappings").unset("/linux/gidMappings");
         for (kind, file) in [("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
             world.namespace(kind, Some(&holder.path(file)));

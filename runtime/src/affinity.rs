@@ -4,6 +4,7 @@ use rustix::process::Pid;
 
 use crate::bitmask::Bitmask;
 use crate::error::{During as _, Result};
+use crate::log;
 use crate::sys::attributes::sched_setaffinity;
 
 /// The two masks of `process.execCPUAffinity`.
@@ -31,9 +32,11 @@ pub(crate) fn set(pid: Option<Pid>, mask: &Bitmask, moment: Moment) -> Result<()
 }
 
 /// Frees process `pid` from the mask it inherited: the kernel keeps a narrow one when a process moves into a cgroup
-/// with a wider cpuset.
-pub(crate) fn reset(pid: Option<Pid>) -> Result<()> {
-    sched_setaffinity(pid, Bitmask::full().words()).during(|| "resetting the CPU affinity failed".into())
+/// with a wider cpuset. One that stays bound is slower, not wrong: a warning.
+pub(crate) fn reset(pid: Pid) {
+    if let Err(error) = sched_setaffinity(Some(pid), Bitmask::full().words()) {
+        log::warn(format_args!("resetting the CPU affinity failed: {error}"));
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +56,7 @@ mod tests {
             let first = before.split([',', '-']).next().expect("a CPU").to_owned();
             set(None, &Bitmask::from_list(&first).expect("a list"), Moment::Initial).expect("set");
             assert_eq!(allowed(), first);
-            reset(None).expect("reset");
+            reset(rustix::thread::gettid());
             assert_eq!(allowed(), before);
         })
         .join()

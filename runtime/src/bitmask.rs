@@ -2,6 +2,8 @@
 //!
 //! Owns the text form too (cpuset(7), "List format").
 
+use std::fmt::{self, Write as _};
+
 /// The highest number a list may name: no kernel is built for more CPUs (`NR_CPUS`) or nodes.
 const LAST: u32 = 8191;
 const WORD: u32 = u64::BITS;
@@ -56,6 +58,16 @@ impl Bitmask {
     }
 }
 
+/// The mask as one number, as taskset(1) writes it.
+impl fmt::LowerHex for Bitmask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = String::new();
+        self.words.iter().rev().try_for_each(|word| write!(digits, "{word:016x}"))?;
+        let digits = digits.trim_start_matches('0');
+        f.pad_integral(true, "0x", if digits.is_empty() { "0" } else { digits })
+    }
+}
+
 fn number(text: &str) -> Result<u32, String> {
     // `parse` takes a leading plus, the list format does not.
     let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
@@ -96,6 +108,18 @@ mod tests {
         for list in ["", " , ", "a", "1-", "-1", "3-1", "1-2-3", "+1", "0x1", "99999999999"] {
             assert!(Bitmask::from_list(list).is_err(), "{list:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_mask_is_written_as_one_number() {
+        for (list, number) in [("0-1", "0x3"), ("1", "0x2"), ("64", "0x10000000000000000"), ("4", "0x10")] {
+            assert_eq!(
+                Bitmask::from_list(list).map(|mask| format!("{mask:#x}")),
+                Ok(number.into()),
+                "{list}"
+            );
+        }
+        assert_eq!(format!("{:x}", Bitmask::default()), "0");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::spec::{self, Process, Spec};
-use crate::sys::{Errno, Named as _};
+use crate::sys::{self, Errno, Named as _};
 
 const CONFIG: &str = "config.json";
 
@@ -28,20 +28,33 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads `config.json` of the bundle in `dir`, or the file `config`, which is relative to the caller's directory.
-    pub(crate) fn load(dir: &Path, config: Option<&Path>) -> Result<Self> {
-        let dir = dir.canonicalize().named(|| format!("chdir {}", dir.display()))?;
-        let (raw, spec) = match config {
-            Some(file) => read(file, &file.display().to_string())?,
-            None => read(&dir.join(CONFIG), CONFIG)?,
+    /// Makes `dir` the working directory, in which hooks run and to which paths of the configuration are relative, and
+    /// reads its `config.json`; or instead the file `config`, which is relative to the caller's directory.
+    pub(crate) fn enter(dir: &Path, config: Option<&Path>) -> Result<Self> {
+        let given = config.map(|file| read(file, &file.display().to_string())).transpose()?;
+        std::env::set_current_dir(dir).named(|| format!("chdir {}", dir.display()))?;
+        let dir = std::env::current_dir().named(|| "getcwd".into())?;
+        let (raw, spec) = match given {
+            Some(given) => given,
+            None => read(Path::new(CONFIG), CONFIG)?,
         };
         Ok(Self { dir, raw, spec })
     }
 }
 
+/// Reads `config.json` of the bundle in `dir`, from where we are.
+pub(crate) fn load_spec(dir: &Path) -> Result<Spec> {
+    read(&dir.join(CONFIG), CONFIG).map(|(_, spec)| spec)
+}
+
 /// Reads the file that `exec --process` names: one `process` object.
 pub(crate) fn load_process(file: &Path) -> Result<Process> {
-    read(file, &file.display().to_string()).map(|(_, process)| process)
+    match read(file, &file.display().to_string()) {
+        Err(Error::NoConfig(name)) => {
+            Err(sys::Error { call: format!("open {name}"), errno: Errno::NOENT }.into())
+        }
+        result => result.map(|(_, process)| process),
+    }
 }
 
 /// Reads one JSON document; `name` stands for the file in errors.
@@ -64,14 +77,18 @@ fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
     }
 }
 
-/// ` at byte N`, counted from 1: the place serde gives as line and column, for editors and `head -c`.
+/// ` at byte N (/pointer)`, counted from 1: the place serde gives as line and column, for editors and for `jq`.
 fn byte_position(raw: &[u8], error: &serde_json::Error) -> String {
     if error.line() == 0 {
         return String::new();
     }
     let lines_before = raw.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1);
     let start: usize = lines_before.map(<[u8]>::len).sum();
-    format!(" at byte {}", start + error.column())
+    let byte = start + error.column();
+    match spec::pointer(raw, byte) {
+        pointer if pointer.is_empty() => format!(" at byte {byte}"),
+        pointer => format!(" at byte {byte} ({pointer})"),
+    }
 }
 
 #[cfg(test)]
@@ -97,8 +114,19 @@ mod tests {
         }
 
         fn error(&self) -> String {
-            Bundle::load(&self.0, None).err().unwrap().line()
+            enter(&self.0, None).err().unwrap().line()
         }
+    }
+
+    /// In a thread with a working directory of its own.
+    fn enter(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                sys::unshare(libc::CLONE_FS).unwrap();
+                Bundle::enter(dir, config)
+            });
+            thread.join().unwrap()
+        })
     }
 
     impl Drop for Dir {
@@ -111,7 +139,7 @@ mod tests {
     fn the_bytes_are_kept() {
         let json = "{\"hostname\": \"a\", \"unknown\": 1}\n";
         let dir = Dir::with_config("kept", json);
-        let bundle = Bundle::load(&dir.0, None).unwrap();
+        let bundle = enter(&dir.0, None).unwrap();
         assert_eq!(bundle.raw, json.as_bytes());
         assert_eq!(bundle.spec.hostname, "a");
         assert_eq!(bundle.dir, dir.0.canonicalize().unwrap());
@@ -122,7 +150,7 @@ mod tests {
         let dir = Dir::with_config("other", "{");
         let other = dir.0.join("other.json");
         fs::write(&other, "{\"hostname\":\"b\"}").unwrap();
-        assert_eq!(Bundle::load(&dir.0, Some(&other)).unwrap().spec.hostname, "b");
+        assert_eq!(enter(&dir.0, Some(&other)).unwrap().spec.hostname, "b");
     }
 
     #[test]
@@ -132,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_missing_bundle_names_it() {
-        let error = Bundle::load(Path::new("/nonexistent/bundle"), None).err().unwrap();
+        let error = enter(Path::new("/nonexistent/bundle"), None).err().unwrap();
         assert_eq!(error.line(), "chdir /nonexistent/bundle: no such file or directory");
     }
 
@@ -151,7 +179,7 @@ mod tests {
     #[test]
     fn malformed_json_is_found_by_line_column_and_byte() {
         let error = Dir::with_config("malformed", "{\n  \"hostname\": oops\n}").error();
-        assert_eq!(error, "parse config.json at byte 17: expected value at line 2 column 15");
+        assert_eq!(error, "parse config.json at byte 17 (/hostname): expected value at line 2 column 15");
         let error = Dir::with_config("empty", "").error();
         assert_eq!(error, "parse config.json at byte 0: EOF while parsing a value at line 1 column 0");
     }

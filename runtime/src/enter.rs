@@ -2,27 +2,33 @@
 //! creation uses too; the messages are those of `protocol`, from Joined on.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use knarr_cgroups::{Already, Cgroup};
+use knarr_seccomp::notify;
 use rustix::fs::Mode;
 
 use crate::affinity::{self, Moment};
 use crate::caught_signals::Signals;
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
+use crate::hooks::State;
 use crate::idmap::Caller;
-use crate::launch;
+use crate::launch::{self, Known};
 use crate::plan::process::{ProcessPlan, Terminal};
+use crate::plan::seccomp::{self as plan, Filter};
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
-use crate::spawn::{Beside, Child};
+use crate::spawn::{self, Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, rlimits};
+use crate::{keyring, log, rlimits, seccomp};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
     pub(crate) process: &'a ProcessPlan,
+    pub(crate) filter: Option<&'a Filter>,
+    /// The container's state, for a seccomp agent.
+    pub(crate) state: State<'a>,
     /// pidfd of the container's first process.
     pub(crate) init: OwnedFd,
     /// `CLONE_NEW*` of the namespaces the container has of its own.
@@ -47,6 +53,7 @@ pub(crate) struct Entered {
 
 /// Puts a process into the container, up to the point where its program would run.
 pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
+    let agent = seccomp::prepare(entry.filter)?;
     let beside = Beside {
         init: entry.init.as_fd(),
         namespaces: entry.namespaces,
@@ -54,9 +61,10 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         cgroup: entry.cgroup.clone_dir(),
     };
     let (child, end) = beside.spawn(|end| inside(entry, end))?;
-    match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end)) {
+    match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
+            let error = end.last_words().unwrap_or(error);
             child.kill_and_reap();
             Err(error)
         }
@@ -68,13 +76,14 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
     let affinity = &entry.process.affinity;
     if let Some(mask) = &affinity.initial {
         affinity::set(Some(child.pid), mask, Moment::Initial)?;
+        log::debug(format_args!("nsexec[{}]: affinity: {mask:#x}", child.pid.as_raw_nonzero()));
     }
     let already = if entry.cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
     entry.cgroup.join(child.pid, already)?;
     match (&affinity.last, &affinity.initial) {
         (Some(mask), _) => affinity::set(Some(child.pid), mask, Moment::Final)?,
         // The kernel keeps the caller's narrower mask inside a wider cpuset.
-        (None, None) => affinity::reset(Some(child.pid))?,
+        (None, None) => affinity::reset(child.pid),
         (None, Some(_)) => {}
     }
     launch::set_oom_score(entry.process, child.pid)?;
@@ -82,7 +91,12 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
 }
 
 /// Answers the process until only execve is left.
-fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<OwnedFd>> {
+fn serve(
+    entry: &Entry<'_>,
+    child: &Child,
+    end: &ParentEnd,
+    mut connection: Option<notify::Agent>,
+) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
     loop {
         match end.report()? {
@@ -91,9 +105,18 @@ fn serve(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<Option<Own
                 rlimits::apply(child.pid, &entry.process.rlimits)?;
                 end.order(Order::Proceed)?;
             }
+            Some(Report::Listener(number)) => {
+                let agent = entry.filter.and_then(|filter| filter.agent.as_ref());
+                if let (Some(connection), Some(agent)) = (connection.take(), agent) {
+                    let child_pid = child.pid.as_raw_nonzero().get();
+                    let listener = (child.pidfd.as_fd(), number);
+                    seccomp::hand_over(connection, agent, listener, (child_pid, &entry.state), end)?;
+                }
+            }
+            Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
             Some(Report::Found) => return Ok(terminal),
             Some(Report::Failed(error)) => return Err(error),
-            Some(Report::Built | Report::Forked(_)) | None => {
+            Some(Report::Built | Report::MapSource(..) | Report::Forked(_)) | None => {
                 return Err(Error::WrongState("the process ended before it ran its program".into()));
             }
         }
@@ -111,23 +134,31 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     if let Some(warning) = process.keyring.as_ref().map(keyring::join).transpose()?.flatten() {
         log::warn(format_args!("{warning}"));
     }
-    let proc = Proc::open(Scope::Processes)?;
+    let proc = Proc::when_needed(Scope::Processes);
     open_terminal(process, entry.console.as_ref(), end)?;
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, "")?;
+    let known = Known::read(process, &proc, in_user_namespace, entry.passed)?;
 
     end.await_order(Order::Joined)?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let setgroups = launch::setgroups(&proc, in_user_namespace)?;
-    let prepared = launch::take_identity(process, setgroups, entry.passed)?;
+    // See init: nothing below returns, because what owned the closed descriptors would close them again.
+    log::debug(format_args!("setns_init: about to exec"));
+    let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd())])
+        .and_then(|()| launch_program(entry, known, end));
+    spawn::give_up(end, &error)
+}
+
+fn launch_program(entry: &Entry<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
+    let prepared = launch::take_identity(entry.process, known, entry.filter, end)?;
     launch::outlive_parent()?;
     end.found()?;
-    fds::close_from(entry.passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
-    launch::execute(process, &prepared)
+    seccomp::install_at(plan::Moment::Last, entry.filter, end)?;
+    launch::execute(entry.process, &prepared)
 }
 
 fn open_terminal(process: &ProcessPlan, console: Option<&OwnedFd>, end: &InitEnd) -> Result<()> {

@@ -48,6 +48,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] knarr_cgroups::Error),
 
+    #[error(transparent)]
+    Seccomp(#[from] knarr_seccomp::Error),
+
     /// The kernel's description of a process has no state or start time where proc(5) puts them.
     #[error("/proc/{pid}/stat has an unknown form")]
     ProcessStat { pid: i32 },
@@ -85,6 +88,19 @@ impl Error {
         Self::Refused { field: field.into(), reason: reason.into() }
     }
 
+    /// Adds the field to the text where the text does not speak of it: for what is refused before anything exists.
+    pub(crate) fn naming_the_field(self) -> Self {
+        match self {
+            Self::Refused { field, reason } => {
+                let name = field.rsplit('/').find(|part| !part.is_empty() && part.parse::<usize>().is_err());
+                let named = name.is_none_or(|name| reason.to_lowercase().contains(&name.to_lowercase()));
+                let reason = if named { reason } else { format!("{reason} ({field})") };
+                Self::Refused { field, reason }
+            }
+            other => other,
+        }
+    }
+
     /// The configuration field at fault, where one is known: a JSON pointer.
     pub(crate) fn field(&self) -> Option<&str> {
         match self {
@@ -111,11 +127,12 @@ impl Error {
         let mut line = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
+            let text = error.downcast_ref().map_or_else(|| error.to_string(), sys::io_error_text);
             // Writing to a String cannot fail.
-            let _ = write!(line, ": {error}");
+            let _ = write!(line, ": {text}");
             cause = error.source();
         }
-        line.replace('\n', " ")
+        line
     }
 }
 

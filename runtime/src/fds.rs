@@ -3,7 +3,7 @@
 //! A process made by fork has all descriptors of the runtime at their numbers. Those that are passed on start at 3
 //! without a gap, so none of them has to move: it is enough to close the rest (CVE-2024-21626).
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, Uid, fchown, fstat, major, minor, openat, statat,
@@ -20,7 +20,7 @@ const NULL_DEVICE: (u32, u32) = (1, 3);
 /// What the caller of the runtime hands to the program beside stdin, stdout and stderr.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Passed {
-    /// Sockets of a systemd unit (sd_listen_fds(3)); they come first.
+    /// Sockets of a systemd unit (`sd_listen_fds(3)`); they come first.
     listen: u32,
     /// `--preserve-fds`.
     preserve: u32,
@@ -38,9 +38,9 @@ impl ListenVariables {
         Self { pid: std::env::var("LISTEN_PID").ok(), fds: std::env::var("LISTEN_FDS").ok() }
     }
 
-    /// How many sockets are meant for process `pid`.
-    fn count(&self, pid: i32) -> u32 {
-        let for_us = self.pid.as_deref().and_then(|text| text.parse().ok()) == Some(pid);
+    /// How many sockets are meant for this process.
+    fn count(&self, is_own: impl FnOnce(i32) -> bool) -> u32 {
+        let for_us = self.pid.as_deref().and_then(|text| text.parse().ok()).is_some_and(is_own);
         self.fds.as_deref().filter(|_| for_us).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 }
@@ -49,8 +49,8 @@ impl Passed {
     /// Checks that all of them are open. A descriptor that is closed at execve cannot have come from the caller: it
     /// is one of ours that took the number of a missing one.
     pub(crate) fn check(preserve: u32, listen: &ListenVariables) -> Result<Self> {
-        let pid = rustix::process::getpid().as_raw_pid();
-        let passed = Self { listen: listen.count(pid), preserve };
+        let is_own = |pid| pid == rustix::process::getpid().as_raw_pid();
+        let passed = Self { listen: listen.count(is_own), preserve };
         for index in 0..passed.listen {
             if !is_inherited(index) {
                 return Err(Error::Usage(format!(
@@ -117,24 +117,27 @@ fn hide_one_by_one(first: u32) -> Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor from `first` on but `keep`, right before execve, so that nothing of the host can be
-/// named as `/proc/self/fd/N` while the kernel looks for the program. All owners of these numbers are dead weight
-/// from here on. A kernel without close_range has them closed by execve itself.
-pub(crate) fn close_from(first: u32, keep: Option<u32>) -> Result<()> {
-    let close = |from: u32, to: u32| match close_range(from, to, RangeAct::Close) {
-        Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => Ok(()),
-        result => result,
-    };
-    match keep.filter(|keep| *keep >= first) {
-        None => close(first, u32::MAX)?,
-        Some(keep) => {
-            if keep > first {
-                close(first, keep - 1)?;
-            }
-            close(keep + 1, u32::MAX)?;
+/// Closes every descriptor from `first` on but those to `keep`, so that nothing of the host can be named as
+/// `/proc/self/fd/N` by a path of the configuration or of the image (CVE-2024-21626). All owners of the closed numbers
+/// are dead weight from here on: they must not be dropped. A kernel without close_range has them closed by execve.
+pub(crate) fn close_from(first: u32, keep: &[Option<BorrowedFd<'_>>]) -> Result<()> {
+    let mut keep: Vec<u32> = keep.iter().flatten().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    let mut from = first;
+    for kept in keep.into_iter().filter(|kept| *kept >= first) {
+        if kept > from {
+            close(from, kept - 1)?;
         }
+        from = kept + 1;
     }
-    Ok(())
+    close(from, u32::MAX)
+}
+
+fn close(from: u32, to: u32) -> Result<()> {
+    match close_range(from, to, RangeAct::Close) {
+        Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 /// Replaces a stdio descriptor that is the host's /dev/null by the container's: through the host's, the program
@@ -208,11 +211,11 @@ mod tests {
 
     #[test]
     fn sockets_count_only_for_the_process_they_are_meant_for() {
-        assert_eq!(variables("7", "2").count(7), 2);
+        assert_eq!(variables("7", "2").count(|pid| pid == 7), 2);
         for (pid, fds) in [("8", "2"), ("x", "2"), ("7", "x"), ("7", "-1"), ("7", "")] {
-            assert_eq!(variables(pid, fds).count(7), 0, "{pid} {fds}");
+            assert_eq!(variables(pid, fds).count(|pid| pid == 7), 0, "{pid} {fds}");
         }
-        assert_eq!(ListenVariables::default().count(7), 0);
+        assert_eq!(ListenVariables::default().count(|pid| pid == 7), 0);
     }
 
     #[test]
@@ -228,7 +231,7 @@ mod tests {
     fn a_descriptor_of_ours_does_not_pass_for_one_of_the_callers() {
         // However many the test runner left open, the number of this one is beyond them and it is close-on-exec.
         let ours = std::fs::File::open("/dev/null").expect("open");
-        let count = u32::try_from(std::os::fd::AsRawFd::as_raw_fd(&ours) - 2).expect("above 2");
+        let count = u32::try_from(ours.as_raw_fd() - 2).expect("above 2");
         let line = Passed::check(count, &ListenVariables::default()).expect_err("ours").line();
         let (start, end) =
             ("unable to stat preserved-fd ", format!(" (of {count}): no such file or directory"));

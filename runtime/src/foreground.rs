@@ -11,8 +11,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, getpid, wait, wai
 use crate::caught_signals::Signals;
 use crate::error::Result;
 use crate::notify_socket::NotifySocket;
-use crate::sys::signals::pidfd_send_signal;
-use crate::sys::{Errno, Named as _, retry};
+use crate::sys::{Errno, Named as _, pidfd_send_signal, retry};
 use crate::terminal_proxy::{End, TerminalProxy};
 
 /// A process that the caller waits for.
@@ -64,7 +63,7 @@ impl Foreground<'_> {
             match source {
                 Source::Signals => status = status.or(self.take_signals()?),
                 Source::Process => {
-                    status = status.map_or_else(|| exit_status(self.pidfd), |known| Ok(Some(known)))?
+                    status = status.map_or_else(|| exit_status(self.pidfd), |known| Ok(Some(known)))?;
                 }
                 Source::Notify => self.forward_notification()?,
                 Source::Terminal(end) => {

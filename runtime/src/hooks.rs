@@ -1,5 +1,7 @@
 //! Runs hooks: the container's state on stdin, what they print kept for the error, a deadline by poll(2).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
@@ -12,6 +14,7 @@ use serde::Serialize;
 
 use crate::error::{During, Error, Result};
 use crate::plan::hooks::{Hook, Stage};
+use crate::sys::signals::with_unblocked_signals;
 use crate::sys::{Errno, Named};
 
 /// Kept of each stream for the error text, in bytes.
@@ -27,12 +30,12 @@ pub(crate) struct State<'a> {
     /// 0 once the container has stopped, and left out then.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) pid: i32,
-    pub(crate) bundle: &'a str,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub(crate) annotations: &'a std::collections::BTreeMap<String, String>,
+    pub(crate) bundle: Cow<'a, str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: &'a BTreeMap<String, String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(pid: &i32) -> bool {
     *pid == 0
 }
@@ -121,7 +124,9 @@ fn spawn(hook: &Hook, environment: Environment<'_>) -> std::io::Result<Child> {
         }
         (None, Environment::Inherit) => &mut command,
     };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A runtime in the foreground has blocked signals for itself; the hook would inherit that.
+    with_unblocked_signals(|| command.spawn())
 }
 
 /// The three pipes to a hook.
@@ -209,12 +214,12 @@ impl Streams {
     fn failure(&self, status: ExitStatus) -> String {
         let mut text = match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit status {code}"),
-            (None, Some(signal)) => format!("signal: {signal}"),
+            (None, Some(signal)) => format!("signal: {}", crate::sys::signals::signal_text(signal)),
             (None, None) => status.to_string(),
         };
         for (name, output) in ["stdout", "stderr"].into_iter().zip(&self.outputs) {
             // Writing to a String cannot fail.
-            let _ = write!(text, ", {name}: {}", String::from_utf8_lossy(&output.kept).trim_end());
+            let _ = write!(text, ", {name}: {}", String::from_utf8_lossy(&output.kept));
         }
         text
     }

@@ -7,7 +7,9 @@ use knarr_cgroups::Hierarchies;
 
 use crate::error::Result;
 use crate::idmap::Caller;
+use crate::plan::namespaces::Kind;
 use crate::plan::process::Support;
+use crate::spec::{Process, Spec};
 use crate::{capabilities, lsm};
 
 pub(crate) struct Host {
@@ -17,16 +19,30 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn probe() -> Result<Self> {
-        Ok(Self { caller: caller(), support: support()?, hierarchies: Hierarchies::discover()? })
+    pub(crate) fn probe(spec: &Spec) -> Result<Self> {
+        Ok(Self { caller: caller(), support: support(spec.process.as_ref())?, hierarchies: Hierarchies::discover()? })
     }
 }
 
-pub(crate) fn support() -> Result<Support> {
+/// The namespaces that config.json joins by path, and that this process is in already: not the container's own.
+pub(crate) fn shared_namespaces(spec: &Spec) -> Vec<Kind> {
+    let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let joined = namespaces.filter(|namespace| !namespace.path.is_empty());
+    let is_ours = |kind: &Kind, path: &str| is_same_file(Path::new(path), &Path::new(OWN).join(kind.file()));
+    joined
+        .filter_map(|namespace| Kind::parse(&namespace.kind).filter(|kind| is_ours(kind, &namespace.path)))
+        .collect()
+}
+
+const OWN: &str = "/proc/self/ns";
+
+/// Of the security modules only those that `process` names are asked for.
+pub(crate) fn support(process: Option<&Process>) -> Result<Support> {
+    let names = |label: fn(&Process) -> &str| process.is_some_and(|process| !label(process).is_empty());
     Ok(Support {
         last_capability: capabilities::last_supported()?,
-        apparmor: lsm::apparmor_is_enabled(),
-        selinux: lsm::selinux_is_enabled(),
+        apparmor: names(|process| &process.apparmor_profile) && lsm::apparmor_is_enabled(),
+        selinux: names(|process| &process.selinux_label) && lsm::selinux_is_enabled(),
     })
 }
 

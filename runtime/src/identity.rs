@@ -18,7 +18,7 @@ pub(crate) struct Identity {
     pub(crate) groups: Vec<u32>,
 }
 
-/// Whether the user namespace lets its processes call setgroups(2) (user_namespaces(7)).
+/// Whether the user namespace lets its processes call setgroups(2) (`user_namespaces(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Setgroups {
     Allow,

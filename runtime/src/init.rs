@@ -3,8 +3,9 @@
 //! The order is a contract with the kernel and with users of runc; each line that depends on another says why. The
 //! messages to the parent are drawn in `protocol`.
 
+use std::cell::Cell;
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -14,17 +15,19 @@ use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
 use crate::keyring::{self, Searchable};
+use crate::launch::{self, Known};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Terminal;
+use crate::plan::seccomp::Moment;
 use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order};
 use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{launch, log, lsm, net_devices, start_gate, sysctl};
+use crate::{log, lsm, net_devices, seccomp, spawn, start_gate, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -55,29 +58,37 @@ pub(crate) enum Start<'a> {
 
 /// The whole list. Returns only an error.
 pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> Result<Infallible> {
-    let Scene { plan, console, passed, start, .. } = scene;
+    let Scene { plan, console, .. } = scene;
     let process = &plan.process;
     // Nobody's but the parent's.
     launch::begin()?;
     if plan.namespaces.has(Kind::User) {
         launch::become_root()?;
     }
-    let proc = Proc::open(proc_scope(plan))?;
+    let proc = proc(plan)?;
     join_keyring(plan, &proc)?;
     if plan.namespaces.is_new(Kind::Network) {
         net_devices::raise_loopback()?;
     }
 
     // The file system. The parent moves us into our cgroup meanwhile.
-    let mut root = build(plan, building, end)?;
-    net_devices::configure(&plan.net_devices, scene.net_devices)?;
+    let cgroup = Membership { end, known: Cell::new(false) };
+    let mut root = build(plan, building, &cgroup)?;
+    if !plan.net_devices.is_empty() {
+        cgroup.wait()?;
+        net_devices::configure(&plan.net_devices, scene.net_devices)?;
+    }
 
     // Hooks that may still change it, from outside and from inside.
     if plan.hooks.run_before_pivot() {
+        cgroup.wait()?;
         end.built()?;
         end.await_order(Order::HooksDone)?;
     }
-    create_container_hooks(scene, &root)?;
+    if !plan.hooks.of(Stage::CreateContainer).is_empty() {
+        cgroup.wait()?;
+        create_container_hooks(scene, &root)?;
+    }
     rootfs::enter_root(&root, &plan.rootfs)?;
     fds::reopen_null()?;
     rootfs::make_cwd(&root, &process.cwd.to_string_lossy())?;
@@ -94,44 +105,76 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
 
+    let known = Known::read(process, &proc, plan.namespaces.has(Kind::User), scene.passed)?;
+
     // The parent sets limits from outside now, so that they do not hit the steps above.
+    cgroup.wait()?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
-    let prepared = launch::take_identity(process, setgroups, *passed)?;
+    // Nothing of the host is open from here on, while we look at the image's paths and wait, perhaps for days. What
+    // owned the descriptors must not close them again, so nothing below returns.
+    log::debug(format_args!("init: closing the pipe to signal completion"));
+    let Err(error) = close_all_but(scene, end).and_then(|()| launch_program(scene, known, end));
+    spawn::give_up(end, &error)
+}
+
+fn close_all_but(scene: &Scene<'_>, end: &InitEnd) -> Result<()> {
+    let gate = match &scene.start {
+        Start::Gate(gate) => Some(gate.as_fd()),
+        Start::Channel(_) => None,
+    };
+    fds::close_from(scene.passed.first_private(), &[Some(end.as_fd()), gate])
+}
+
+/// The last steps: identity, the wait for `start`, execve.
+fn launch_program(scene: &Scene<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
+    let process = &scene.plan.process;
+    let filter = scene.plan.seccomp.as_ref();
+    let prepared = launch::take_identity(process, known, filter, end)?;
     launch::outlive_parent()?;
     end.found()?;
-
-    // Nothing of the host stays open while we wait, perhaps for days.
-    match start {
+    match &scene.start {
         Start::Gate(gate) => {
-            fds::close_from(passed.first_private(), Some(gate.as_raw_fd().unsigned_abs()))?;
+            fds::close_from(scene.passed.first_private(), &[Some(gate.as_fd())])?;
             start_gate::wait(gate.as_fd())?;
         }
         Start::Channel(signals) => {
-            fds::close_from(passed.first_private(), Some(end.as_fd().as_raw_fd().unsigned_abs()))?;
             signals.map_or(Ok(()), Signals::unblock)?;
             end.await_order(Order::Start)?;
         }
     }
+    seccomp::install_at(Moment::Last, filter, end)?;
     scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
     launch::execute(process, &prepared)
 }
 
-fn build(plan: &Plan, building: Building<'_>, end: &InitEnd) -> Result<Root> {
-    let mut enter_cgroup = || {
-        end.await_order(Order::Joined)?;
-        unshare_cgroup(plan)
+/// Whether the parent has moved us into our cgroup, and our network devices to us. On cgroup v1 the kernel lets it wait
+/// for milliseconds (an RCU grace period): so we wait only where the next step needs it.
+struct Membership<'a> {
+    end: &'a InitEnd,
+    known: Cell<bool>,
+}
+
+impl Membership<'_> {
+    fn wait(&self) -> Result<()> {
+        if self.known.replace(true) { Ok(()) } else { self.end.await_order(Order::Joined) }
+    }
+}
+
+fn build(plan: &Plan, building: Building<'_>, cgroup: &Membership<'_>) -> Result<Root> {
+    let mut enter_cgroup = || unshare_cgroup(plan, cgroup);
+    let map_source = |mount, tree: BorrowedFd<'_>| {
+        cgroup.wait()?;
+        cgroup.end.map_source(mount, tree)?;
+        cgroup.end.await_order(Order::SourceMapped)
     };
-    let mut around = Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup };
+    let mut around =
+        Surroundings { cgroup: building.cgroup, enter_cgroup: &mut enter_cgroup, map_source: &map_source };
     rootfs::build(&plan.rootfs, building.sources, &mut around)
 }
 
 /// Seen from inside, with the host's paths still there; the working directory is the root to be.
 fn create_container_hooks(scene: &Scene<'_>, root: &Root) -> Result<()> {
-    if scene.plan.hooks.of(Stage::CreateContainer).is_empty() {
-        return Ok(());
-    }
     rustix::process::fchdir(root.fd()).named(|| "fchdir(rootfs)".into())?;
     scene.run_hooks(Stage::CreateContainer, "creating", Environment::Empty)
 }
@@ -139,21 +182,33 @@ fn create_container_hooks(scene: &Scene<'_>, root: &Root) -> Result<()> {
 impl Scene<'_> {
     /// Hooks of the container's namespaces know its process by the number it has there.
     fn run_hooks(&self, stage: Stage, status: &str, environment: Environment<'_>) -> Result<()> {
+        let hooks = self.plan.hooks.of(stage);
+        if hooks.is_empty() {
+            return Ok(());
+        }
         let state = hooks::State {
             oci_version: &self.spec.oci_version,
             id: self.id,
             status,
             pid: rustix::process::getpid().as_raw_nonzero().get(),
-            bundle: &self.bundle.to_string_lossy(),
+            bundle: self.bundle.to_string_lossy(),
             annotations: &self.spec.annotations,
         };
-        hooks::run(stage, self.plan.hooks.of(stage), &state, environment)
+        hooks::run(stage, hooks, &state, environment)
     }
 }
 
-/// Sysctls need the whole of procfs, the rest only processes.
-fn proc_scope(plan: &Plan) -> Scope {
-    if plan.sysctls.is_empty() { Scope::Processes } else { Scope::Everything }
+/// Opened now, from the host's side, when it is known to be needed: later the container's mounts may forbid it. Sysctls
+/// need the whole of procfs, the rest only processes.
+fn proc(plan: &Plan) -> Result<Proc> {
+    let labels = plan.process.apparmor.is_some() || plan.process.selinux.is_some();
+    if !plan.sysctls.is_empty() {
+        Ok(Proc::open(Scope::Everything)?)
+    } else if labels || plan.namespaces.has(Kind::User) {
+        Ok(Proc::open(Scope::Processes)?)
+    } else {
+        Ok(Proc::when_needed(Scope::Processes))
+    }
 }
 
 /// For the hint when a scheduling policy does not go together with a cpuset.
@@ -175,8 +230,9 @@ fn join_keyring(plan: &Plan, proc: &Proc) -> Result<()> {
 }
 
 /// Its root is the cgroup that its maker is in: hence after the parent has moved us there.
-fn unshare_cgroup(plan: &Plan) -> Result<()> {
+fn unshare_cgroup(plan: &Plan, cgroup: &Membership<'_>) -> Result<()> {
     if plan.namespaces.is_new(Kind::Cgroup) {
+        cgroup.wait()?;
         sys::unshare(Kind::Cgroup.flag())?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::error::{During as _, Error, Result};
 use crate::sys::Errno;
 use crate::sys::attributes::{keyctl_join_session_keyring, keyctl_setperm};
 
-/// What a new keyring lets its possessor and its user do (keyctl_setperm(3)); the kernel's own choice.
+/// What a new keyring lets its possessor and its user do (`keyctl_setperm(3)`); the kernel's own choice.
 const DEFAULT_PERMISSIONS: u32 = 0x3f13_0000;
 const USER_SEARCH: u32 = 0x0008_0000;
 const OTHER_SEARCH: u32 = 0x0000_0008;

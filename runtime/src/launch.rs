@@ -12,17 +12,20 @@ use crate::error::Result;
 use crate::fds::Passed;
 use crate::identity::{self, Setgroups};
 use crate::plan::process::{Home, ProcessPlan};
+use crate::plan::seccomp::{Filter, Moment};
 use crate::proc::{Proc, Scope};
 use crate::protocol::InitEnd;
 use crate::sys::{self, Named};
 use crate::tty::Pseudoterminal;
 use crate::working_directory::{self, Entered};
 use crate::{
-    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, users,
+    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler,
+    seccomp, users,
 };
 
 /// The first acts of a process that is to enter a container.
 pub(crate) fn begin() -> Result<()> {
+    log::debug(format_args!("child process in init()"));
     // The parent's death ends us until we are on record; the closed channel tells what the signal may have missed.
     sys::set_parent_death_signal(libc::SIGKILL)?;
     // CVE-2016-9962: what shares our pid namespace must not trace us or read our descriptors.
@@ -62,14 +65,6 @@ pub(crate) fn set_oom_score(process: &ProcessPlan, pid: Pid) -> Result<()> {
         log::warn(format_args!("{warning}"));
     }
     Ok(())
-}
-
-/// Whether supplementary groups can be set: a user namespace mapped by an unprivileged user forbids it.
-pub(crate) fn setgroups(proc: &Proc, in_user_namespace: bool) -> Result<Setgroups> {
-    if in_user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny" {
-        return Ok(Setgroups::Deny);
-    }
-    Ok(Setgroups::Allow)
 }
 
 /// The master goes to the console socket, or to the parent; the slave becomes stdio.
@@ -113,28 +108,58 @@ impl Prepared {
     }
 }
 
+/// What the last steps need from files: their limits may leave no descriptor to open one with.
+pub(crate) struct Known {
+    setgroups: Setgroups,
+    env: Vec<CString>,
+}
+
+impl Known {
+    pub(crate) fn read(
+        process: &ProcessPlan,
+        proc: &Proc,
+        user_namespace: bool,
+        passed: Passed,
+    ) -> Result<Self> {
+        // A user namespace mapped by an unprivileged user forbids supplementary groups.
+        let denied = user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny";
+        let setgroups = if denied { Setgroups::Deny } else { Setgroups::Allow };
+        Ok(Self { setgroups, env: environment(process, passed)? })
+    }
+}
+
 /// Takes on labels, ids and capabilities, and finds the program. The order is the kernel's: each step needs a
 /// privilege that a later one drops.
-pub(crate) fn take_identity(process: &ProcessPlan, setgroups: Setgroups, passed: Passed) -> Result<Prepared> {
+pub(crate) fn take_identity(
+    process: &ProcessPlan,
+    known: Known,
+    filter: Option<&Filter>,
+    end: &InitEnd,
+) -> Result<Prepared> {
+    seccomp::install_at(Moment::WithPrivileges, filter, end)?;
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
-    let env = environment(process, passed)?;
     if let Some(sets) = &process.capabilities {
         capabilities::drop_bounding(sets.bounding)?;
-        capabilities::keep()?;
+        // Root that stays root keeps them anyway.
+        if process.identity.uid != 0 {
+            capabilities::keep()?;
+        }
     }
     fds::own_stdio(process.identity.uid)?;
-    identity::apply(&process.identity, setgroups)?;
+    identity::apply(&process.identity, known.setgroups)?;
     if entered == Entered::NotYet {
         working_directory::enter(&process.cwd)?;
     }
     working_directory::verify()?;
     if let Some(sets) = &process.capabilities {
         for warning in capabilities::apply(sets)? {
-            log::warn(format_args!("{warning}"));
+            end.warning(&warning)?;
         }
     }
-    Ok(Prepared { program: program::find(&process.args[0], &process.env.path)?, env })
+    let program = program::find(&process.args[0], &process.env.path)?;
+    seccomp::install_at(Moment::WhenFound, filter, end)?;
+    Ok(Prepared { program, env: known.env })
 }
 
 /// The configured variables, what systemd's sockets need, and HOME where it is missing.
@@ -154,7 +179,7 @@ fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
 
 /// The end of this program: execve. Returns only an error.
 pub(crate) fn execute(process: &ProcessPlan, prepared: &Prepared) -> Result<Infallible> {
-    // Rust's start-up ignores SIGPIPE, and execve would hand that on.
+    // This program ignores SIGPIPE, and execve would hand that on.
     caught_signals::restore_sigpipe()?;
     Err(program::execute(&prepared.program, &process.args, &prepared.env))
 }

@@ -4,7 +4,6 @@
 //! level `error` is the answer to a failed command. One line is one write(2), without lock or buffer of ours, so the
 //! child of a clone may log too. A line that cannot be written is lost: the log must not stop a container.
 
-mod clock;
 mod line;
 mod sink;
 
@@ -16,6 +15,7 @@ use line::Record;
 pub(crate) use sink::{Sink, Target};
 
 use crate::error::Error;
+use crate::timestamp;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -62,7 +62,7 @@ pub(crate) fn error(error: &Error) {
 }
 
 pub(crate) fn is_stderr() -> bool {
-    matches!(logger().sink, Sink::Stderr)
+    matches!(logger().sink, Sink::Stderr(_))
 }
 
 fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, caller: &Location<'_>) {
@@ -71,7 +71,7 @@ fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, calle
         return;
     }
     let record = Record {
-        seconds: clock::now(),
+        seconds: timestamp::since_epoch().as_secs(),
         level,
         message: message.to_string(),
         // As runc, which names the place in the source only when it is asked to explain itself.
@@ -83,6 +83,6 @@ fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, calle
 }
 
 fn logger() -> &'static Logger {
-    static UNSET: Logger = Logger { sink: Sink::Stderr, format: Format::Text, level: Level::Info };
+    static UNSET: Logger = Logger { sink: Sink::Stderr(None), format: Format::Text, level: Level::Info };
     LOGGER.get().unwrap_or(&UNSET)
 }

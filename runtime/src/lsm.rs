@@ -1,4 +1,4 @@
-//! AppArmor profiles and SELinux labels of a process (apparmor(7), selinux(8)), written through the private procfs.
+//! Security modules: the profile of a process (apparmor(7)) or its label (selinux(8)), written through the private procfs.
 //!
 //! Both take effect at execve; what comes before it still runs under the runtime's own.
 
@@ -13,13 +13,13 @@ const SELINUXFS: i64 = 0xf97c_ff8c;
 /// What the kernel takes as "none": writing nothing would be no write at all.
 const NO_LABEL: &[u8] = b"\n";
 
-/// Whether this host confines processes with AppArmor.
+/// Whether this host confines processes by profiles.
 pub(crate) fn apparmor_is_enabled() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|enabled| enabled.starts_with(b"Y"))
         && std::fs::exists("/sys/kernel/security/apparmor").is_ok_and(|exists| exists)
 }
 
-/// Whether this host has an SELinux policy loaded: without one every process is labelled `kernel`.
+/// Whether this host has a policy of labels loaded: without one every process is labelled `kernel`.
 pub(crate) fn selinux_is_enabled() -> bool {
     statfs("/sys/fs/selinux").is_ok_and(|fs| fs.f_type == SELINUXFS)
         && std::fs::read("/proc/self/attr/current").is_ok_and(|label| label.trim_ascii_end() != b"kernel\0")
@@ -29,7 +29,7 @@ pub(crate) fn selinux_is_enabled() -> bool {
 pub(crate) fn set_apparmor_profile(proc: &Proc, profile: &str) -> Result<()> {
     let change = format!("exec {profile}");
     let written = match proc.write_own("attr/apparmor/exec", change.as_bytes()) {
-        // Before Linux 5.8 AppArmor has no directory of its own.
+        // Before Linux 5.8 it has no directory of its own.
         Err(error) if error.errno == Errno::NOENT => proc.write_own("attr/exec", change.as_bytes()),
         result => result,
     };

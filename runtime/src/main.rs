@@ -1,5 +1,8 @@
 //! `knarr`, an OCI runtime: reads its arguments, runs one command, prints at most one error, chooses the exit code.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+//!
+//! It begins in `sys::start`.
+#![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
+#![cfg_attr(not(test), no_main)]
 
 mod affinity;
 mod bitmask;
@@ -44,6 +47,7 @@ mod rlimits;
 mod rootfs;
 mod scheduler;
 mod sealed_exe;
+mod seccomp;
 mod signals;
 mod spawn;
 mod spec;
@@ -60,13 +64,13 @@ mod users;
 mod working_directory;
 
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 
 use cli::{Command, Globals, Invocation, Misuse, Reply};
 use error::{Error, Result};
 use log::Logger;
 
-fn main() -> ExitCode {
+/// Returns the exit status.
+fn main() -> u8 {
     let invocation = match arguments().and_then(|args| cli::parse(&args)) {
         Ok(invocation) => invocation,
         Err(Reply::Text(text)) => return print(&text),
@@ -94,8 +98,8 @@ fn failure(command: &Command) -> (Option<&'static str>, u8) {
     }
 }
 
-fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
-    let done = |()| ExitCode::SUCCESS;
+fn run(globals: &Globals, command: Command) -> Result<u8> {
+    let done = |()| 0;
     match command {
         Command::Create(args) => commands::create::run(globals, &args).map(done),
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
@@ -114,8 +118,8 @@ fn run(globals: &Globals, command: Command) -> Result<ExitCode> {
 }
 
 /// 0 to 255 by construction: a status, or 128 and a signal.
-fn exit_code(status: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+fn exit_code(status: i32) -> u8 {
+    u8::try_from(status).unwrap_or(u8::MAX)
 }
 
 fn arguments() -> Result<Vec<String>, Reply> {
@@ -134,14 +138,14 @@ fn open_log(globals: &Globals) -> Result<()> {
 }
 
 /// Writes to stdout. A reader that has gone away is no failure of ours.
-fn print(text: &str) -> ExitCode {
+fn print(text: &str) -> u8 {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
+        _ => 0,
     }
 }
 
-fn reject(misuse: Misuse) -> ExitCode {
+fn reject(misuse: Misuse) -> u8 {
     print(&misuse.usage);
     // A log that cannot be opened leaves stderr; what is wrong with the command line is the answer all the same.
     let _ = misuse.globals.as_ref().map(open_log);
@@ -149,11 +153,11 @@ fn reject(misuse: Misuse) -> ExitCode {
 }
 
 /// The one error line. A caller that reads only stderr gets the text too.
-fn fail(error: &Error, code: u8) -> ExitCode {
+fn fail(error: &Error, code: u8) -> u8 {
     log::error(error);
     if !log::is_stderr() {
         // Stderr is the last resort: nothing is left to report its failure to.
         let _ = writeln!(io::stderr(), "{}", error.line());
     }
-    ExitCode::from(code)
+    code
 }

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use knarr_cgroups::{Already, Cgroup, Request};
+use knarr_cgroups::{Already, Cgroup, Driver, Request};
+use knarr_seccomp::notify;
 
+use crate::affinity;
 use crate::bundle::Bundle;
 use crate::caught_signals::Signals;
 use crate::cli::{CreateArgs, Globals};
@@ -17,7 +19,7 @@ use crate::container::Container;
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
 use crate::hooks::{self, Environment};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::idmap::Caller;
 use crate::init::{self, Building, Scene, Start};
 use crate::notify_socket::Manager;
@@ -31,7 +33,7 @@ use crate::record::{self, Record};
 use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, timestamp, unix_socket};
+use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
@@ -48,20 +50,20 @@ pub(crate) struct Design {
     pub(crate) plan: Plan,
     /// Who waits to hear that the container is ready.
     pub(crate) manager: Option<Manager>,
+    /// `--pid-file`, whatever the working directory is by then.
+    pid_file: Option<PathBuf>,
     host: Host,
 }
 
 impl Design {
     pub(crate) fn new(globals: &Globals, args: &CreateArgs) -> Result<Self> {
-        let mut bundle = Bundle::load(&args.bundle, args.config.as_deref())?;
+        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
+        let mut bundle = Bundle::enter(&args.bundle, args.config.as_deref())?;
         let manager = Manager::from_environment(globals.root.path.join(&args.id));
         if let Some(manager) = &manager {
             manager.add_socket(&mut bundle.spec);
         }
-        // Hooks run in the bundle, and so do relative paths of the configuration.
-        std::env::set_current_dir(&bundle.dir)
-            .map_err(|error| Error::refused("", format!("chdir {}: {error}", bundle.dir.display())))?;
-        let host = Host::probe()?;
+        let host = Host::probe(&bundle.spec)?;
         let rootfs = find_rootfs(&bundle)?;
         let plan = Plan::new(
             &bundle.spec,
@@ -72,14 +74,26 @@ impl Design {
                 rootfs: &rootfs,
                 pivot: if args.no_pivot { Pivot::Avoid } else { Pivot::Use },
                 new_keyring: !args.no_new_keyring,
+                shared: host::shared_namespaces(&bundle.spec),
             },
-        )?;
+        )
+        .map_err(Error::naming_the_field)?;
         let warnings = plan.rootfs.warnings.iter().chain(&plan.process.warnings);
         for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
             log::warn(format_args!("{warning}"));
         }
-        Ok(Self { bundle, plan, manager, host })
+        for section in bundle.spec.foreign_sections() {
+            log::warn(format_args!(
+                "section {section:?} of config.json is for another platform and has no effect"
+            ));
+        }
+        Ok(Self { bundle, plan, manager, pid_file, host })
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::Usage(format!("{}: {}", path.display(), crate::sys::io_error_text(&error))))
 }
 
 /// `root.path`, its links resolved once; everything after goes by descriptor.
@@ -88,10 +102,10 @@ fn find_rootfs(bundle: &Bundle) -> Result<PathBuf> {
     if path.is_empty() {
         return Err(Error::refused("/root/path", "root.path must not be empty"));
     }
-    let rootfs = bundle.dir.join(path).canonicalize();
-    let refuse = |text: String| Error::refused("/root/path", format!("invalid rootfs: {path}: {text}"));
-    let rootfs = rootfs.map_err(|error| refuse(crate::sys::io_error_text(&error)))?;
-    if rootfs.is_dir() { Ok(rootfs) } else { Err(refuse("not a directory".into())) }
+    let rootfs = crate::sys::resolve_dir(&bundle.dir.join(path));
+    rootfs.map_err(|errno| {
+        Error::refused("/root/path", format!("invalid rootfs: {path}: {}", crate::sys::errno_text(errno)))
+    })
 }
 
 /// A container whose first process needs only to be started.
@@ -117,10 +131,13 @@ pub(crate) fn make(
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
     };
     outside.passed.hide_the_rest()?;
+    let agent = seccomp::prepare(design.plan.seccomp.as_ref())?;
     let net_devices = net_devices::inspect(&design.plan.net_devices)?;
     let store = Store::open_or_make(&globals.root.path)?;
     let dir = store.create(&args.id)?;
-    let making = Making { globals, args, design, net_devices, store, dir, cgroup: None, child: None };
+    let rootless = globals.rootless();
+    let making =
+        Making { globals, args, design, rootless, net_devices, agent, store, dir, cgroup: None, child: None };
     making.run(purpose, outside)
 }
 
@@ -136,7 +153,11 @@ struct Making<'a> {
     globals: &'a Globals,
     args: &'a CreateArgs,
     design: &'a Design,
+    /// Whether a lack of permission for cgroups is to be tolerated.
+    rootless: bool,
     net_devices: Vec<net_devices::Found>,
+    /// The seccomp agent, until the listener goes there.
+    agent: Option<notify::Agent>,
     store: Store,
     dir: StateDir,
     cgroup: Option<Cgroup>,
@@ -170,8 +191,8 @@ impl Making<'_> {
 
         let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
-        self.settle(&end).during(starting)?;
-        let terminal = self.serve(&end, &mut record).during(starting)?;
+        let served = self.settle(&end).and_then(|()| self.serve(&end, &mut record));
+        let terminal = served.or_else(|error| Err(Self::cause(&end, error))).during(starting)?;
         self.announce(outside.pidfd_socket)?;
         let child = self.child.take().ok_or(Error::NotRunning)?;
         Ok((record, child, end, terminal))
@@ -189,7 +210,7 @@ impl Making<'_> {
                 .as_ref()
                 .map_or("", |linux| linux.cgroups_path.as_str()),
             driver: self.globals.cgroup_driver,
-            rootless: self.globals.rootless(),
+            rootless: self.rootless,
             scope_prefix: self.globals.program.name(),
             annotations: &[],
         };
@@ -223,7 +244,7 @@ impl Making<'_> {
             id: self.args.id.clone(),
             init_process_pid: 0,
             init_process_start: 0,
-            created: timestamp::now(),
+            created: timestamp::rfc3339(timestamp::since_epoch()),
             config: record::Config {
                 rootfs: plan.rootfs.path.clone(),
                 namespaces: namespaces
@@ -235,7 +256,7 @@ impl Making<'_> {
                 version: bundle.spec.oci_version.clone(),
                 labels: record::labels(&bundle.dir.to_string_lossy(), annotations),
                 rootless_euid: rootless,
-                rootless_cgroups: self.globals.rootless(),
+                rootless_cgroups: self.rootless,
                 ..record::Config::default()
             },
             rootless,
@@ -267,7 +288,7 @@ impl Making<'_> {
                 hierarchies: &host.hierarchies,
                 paths: cgroup.paths(),
                 namespace: plan.namespaces.has(Kind::Cgroup),
-                rootless: self.globals.rootless(),
+                rootless: self.rootless,
             },
             sources: rootfs::prepare(&plan.rootfs)?,
         };
@@ -284,20 +305,34 @@ impl Making<'_> {
         Ok(end)
     }
 
-    /// What only the outside can do for init, while it builds its file system.
+    /// What only the outside can do for init, while it builds its file system. Limits come before the move: a list of
+    /// device rules is written one by one, and init must not be there in between. systemd makes a cgroup only with a
+    /// process in it, and sets the limits itself before that.
     fn settle(&self, end: &ParentEnd) -> Result<()> {
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
         let plan = &self.design.plan;
-        let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
-        cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())?;
+        let join = || {
+            let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
+            cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())
+        };
+        let apply = || {
+            cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())
+        };
+        if self.globals.cgroup_driver == Driver::Systemd {
+            join()?;
+            apply()?;
+        } else {
+            apply()?;
+            join()?;
+        }
+        affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
-        cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())?;
         launch::set_oom_score(&plan.process, child.pid)
     }
 
     /// Answers init until only execve is left.
-    fn serve(&self, end: &ParentEnd, record: &mut Record) -> Result<Option<OwnedFd>> {
+    fn serve(&mut self, end: &ParentEnd, record: &mut Record) -> Result<Option<OwnedFd>> {
         let mut terminal = None;
         loop {
             match end.report()? {
@@ -306,33 +341,49 @@ impl Making<'_> {
                     self.run_hooks(Stage::CreateRuntime)?;
                     end.order(Order::HooksDone)?;
                 }
+                Some(Report::MapSource(mount, tree)) => {
+                    rootfs::map_source(&self.design.plan.rootfs, mount, tree.as_fd())?;
+                    end.order(Order::SourceMapped)?;
+                }
                 Some(Report::Terminal(master)) => terminal = Some(master),
                 Some(Report::Ready) => {
                     self.record_init(record)?;
                     end.order(Order::Proceed)?;
                 }
+                Some(Report::Listener(number)) => self.hand_over_listener(number, end)?,
+                Some(Report::Warning(text)) => log::warn(format_args!("{text}")),
                 Some(Report::Found) => return Ok(terminal),
-                Some(Report::Failed(error)) => {
-                    return Err(error).during(|| "error during container init".into());
-                }
+                Some(Report::Failed(error)) => return Err(error).during(during_init),
                 Some(Report::Forked(_)) | None => return Err(Self::death()),
             }
         }
     }
 
     fn run_hooks(&self, stage: Stage) -> Result<()> {
-        let Some(child) = &self.child else { return Ok(()) };
+        hooks::run(stage, self.design.plan.hooks.of(stage), &self.state(), Environment::Inherit)
+            .during(|| "error during container init".into())
+    }
+
+    /// The container as hooks and agents are told of it.
+    fn state(&self) -> hooks::State<'_> {
         let spec = &self.design.bundle.spec;
-        let state = hooks::State {
+        hooks::State {
             oci_version: &spec.oci_version,
             id: &self.args.id,
             status: "creating",
-            pid: child.pid.as_raw_nonzero().get(),
-            bundle: &self.design.bundle.dir.to_string_lossy(),
+            pid: self.child.as_ref().map_or(0, |child| child.pid.as_raw_nonzero().get()),
+            bundle: self.design.bundle.dir.to_string_lossy(),
             annotations: &spec.annotations,
+        }
+    }
+
+    fn hand_over_listener(&mut self, number: i32, end: &ParentEnd) -> Result<()> {
+        let agent = self.design.plan.seccomp.as_ref().and_then(|filter| filter.agent.as_ref());
+        let (Some(connection), Some(agent), Some(child)) = (self.agent.take(), agent, &self.child) else {
+            return Ok(());
         };
-        hooks::run(stage, self.design.plan.hooks.of(stage), &state, Environment::Inherit)
-            .during(|| "error during container init".into())
+        let state = self.state();
+        seccomp::hand_over(connection, agent, (child.pidfd.as_fd(), number), (state.pid, &state), end)
     }
 
     /// Limits go on last, from outside, and the state says which process it is.
@@ -341,6 +392,10 @@ impl Making<'_> {
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
         let init = ProcessId::current(child.pid)?.ok_or_else(|| Self::death())?;
         record.set_init(init);
+        // Without privileges some hierarchies may have been left out.
+        if let Some(cgroup) = &self.cgroup {
+            record.cgroup_paths.clone_from(cgroup.paths());
+        }
         let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
         record.namespace_paths =
             Kind::all().map(|kind| (kind.state_key().into(), proc.join("ns").join(kind.file()))).collect();
@@ -348,6 +403,11 @@ impl Making<'_> {
         let target = |fd: u32| std::fs::read_link(proc.join(format!("fd/{fd}"))).unwrap_or_default();
         record.external_descriptors = (0..3).map(|fd| target(fd).to_string_lossy().into_owned()).collect();
         self.dir.write_state(&record.to_json()?)
+    }
+
+    /// What init said when it gave up comes before what failed here because it was gone.
+    fn cause(end: &ParentEnd, error: Error) -> Error {
+        end.last_words().map_or(error, |words| Error::During { act: during_init(), source: Box::new(words) })
     }
 
     /// Why init has gone without a word.
@@ -360,21 +420,34 @@ impl Making<'_> {
         if let Some(socket) = pidfd_socket {
             pidfd_socket::send(socket, child.pidfd.as_fd(), pidfd_socket::Kind::Init)?;
         }
-        self.args.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
+        self.design.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, child.pid))
     }
 
-    /// Removes what exists. The error that led here stays the answer; what cannot be removed is logged.
+    /// Removes what exists, and runs the poststop hooks of a container that had a process (runtime.md, Lifecycle). The
+    /// error that led here stays the answer; what fails now is logged.
     fn undo(self) {
         if let Some(child) = &self.child {
             child.kill_and_reap();
         }
         let deleted = self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.delete()?));
-        for error in [deleted, self.store.remove(&self.dir)].into_iter().filter_map(Result::err) {
-            log::warn(format_args!(
-                "clean up after the failed start of container {}: {}",
-                self.args.id,
-                error.line()
-            ));
+        // A cgroup that cannot be removed stays on record, for `delete`.
+        let removed = deleted.and_then(|()| self.store.remove(&self.dir));
+        let poststop = match self.child {
+            Some(_) => self.run_poststop(),
+            None => Ok(Vec::new()),
+        };
+        for error in removed.err().into_iter().chain(poststop.unwrap_or_else(|error| vec![error])) {
+            let id = &self.args.id;
+            log::warn(format_args!("clean up after the failed start of container {id}: {}", error.line()));
         }
     }
+
+    fn run_poststop(&self) -> Result<Vec<Error>> {
+        let state = hooks::State { status: "stopped", pid: 0, ..self.state() };
+        hooks::run_all(Stage::Poststop, self.design.plan.hooks.of(Stage::Poststop), &state)
+    }
+}
+
+fn during_init() -> String {
+    "error during container init".into()
 }

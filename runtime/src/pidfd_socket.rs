@@ -20,10 +20,15 @@ pub(crate) fn connect(path: &Path) -> Result<OwnedFd> {
     unix_socket::connect_to(path).during(|| format!("failed to dial {}", path.display()))
 }
 
+/// Sends it and hangs up.
 pub(crate) fn send(socket: OwnedFd, pidfd: BorrowedFd<'_>, kind: Kind) -> Result<()> {
     let text: &[u8] = match kind {
         Kind::Init => b"standard",
         Kind::Exec => b"setns",
     };
-    unix_socket::send(socket.as_fd(), pidfd, text).during(|| "failed to send pidfd on socket".into())
+    let sent =
+        unix_socket::send(socket.as_fd(), pidfd, text).during(|| "failed to send pidfd on socket".into());
+    // One message is all there is.
+    drop(socket);
+    sent
 }

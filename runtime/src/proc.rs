@@ -5,7 +5,8 @@
 //! has no such neighbours; where the kernel refuses one (nested containers), a clone of `/proc` is taken, and at last
 //! `/proc` itself, both verified. No link is followed and no mount crossed. proc(5), fsopen(2).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::cell::OnceCell;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 
@@ -23,6 +24,11 @@ pub(crate) enum Scope {
 }
 
 pub(crate) struct Proc {
+    scope: Scope,
+    held: OnceCell<Held>,
+}
+
+struct Held {
     root: OwnedFd,
     /// The directory of this process, in the pid namespace that this proc shows.
     own: String,
@@ -32,28 +38,33 @@ pub(crate) struct Proc {
 const ROOT_INODE: u64 = 1;
 
 impl Proc {
+    /// To be called while the host's `/proc` is in sight: in a user namespace the kernel grants a new one only then
+    /// (`mount_too_revealing` of its `fs/namespace.c`), and a container may have none.
     pub(crate) fn open(scope: Scope) -> Result<Self> {
-        let root = detached(scope)
-            .or_else(|_| cloned())
-            .or_else(|_| open_at(CWD, "/proc", OFlags::PATH | OFlags::NOFOLLOW))?;
-        if magic_of(&root)? != libc::PROC_SUPER_MAGIC || stat_fd(&root)?.st_ino != ROOT_INODE {
-            return Err(Error {
-                call: "open(\"/proc\"): not a proc file system".into(),
-                errno: Errno::INVAL,
-            });
+        Ok(Self { scope, held: OnceCell::from(Held::open(scope)?) })
+    }
+
+    /// The same, opened when it is first used: few processes need one, and the kernel takes its time when a mount that
+    /// was never attached is given up (an RCU grace period).
+    pub(crate) fn when_needed(scope: Scope) -> Self {
+        Self { scope, held: OnceCell::new() }
+    }
+
+    fn held(&self) -> Result<&Held> {
+        match self.held.get() {
+            Some(held) => Ok(held),
+            None => Held::open(self.scope).map(|held| self.held.get_or_init(|| held)),
         }
-        let own = read_link_at(&root, "self")?;
-        Ok(Self { root, own })
     }
 
     /// Writes a file of this process, such as `attr/exec`, in one call.
     pub(crate) fn write_own(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.write(&format!("{}/{name}", self.own), bytes)
+        self.write(&format!("{}/{name}", self.held()?.own), bytes)
     }
 
     /// Reads a file of this process.
     pub(crate) fn read_own(&self, name: &str) -> Result<Vec<u8>> {
-        read_to_end(self.open_file(&format!("{}/{name}", self.own), OFlags::RDONLY)?)
+        read_to_end(self.open_file(&format!("{}/{name}", self.held()?.own), OFlags::RDONLY)?)
     }
 
     /// Writes a file such as `sys/net/ipv4/ip_forward`, in one call.
@@ -66,7 +77,7 @@ impl Proc {
     /// Opens a file below it.
     pub(crate) fn open_file(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-        match open_at2(&self.root, path, flags, resolve) {
+        match open_at2(&self.held()?.root, path, flags, resolve) {
             Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => self.walk_to(path, flags),
             result => result,
         }
@@ -75,7 +86,7 @@ impl Proc {
     /// The same without openat2(2), which EPERM may stand for as well as for the file's own refusal.
     fn walk_to(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let mut here = open_at(&self.root, ".", OFlags::PATH)?;
+        let mut here = open_at(&self.held()?.root, ".", OFlags::PATH)?;
         for part in directory.split('/') {
             if part == ".." {
                 return Err(Error { call: format!("open(\"/proc/{path}\")"), errno: Errno::XDEV });
@@ -83,10 +94,26 @@ impl Proc {
             here = open_at(&here, part, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY)?;
         }
         let file = open_at(&here, name, flags | OFlags::NOFOLLOW)?;
-        if stat_fd(&file)?.st_dev != stat_fd(&self.root)?.st_dev {
+        if stat_fd(&file)?.st_dev != stat_fd(&self.held()?.root)?.st_dev {
             return Err(Error { call: format!("open(\"/proc/{path}\")"), errno: Errno::XDEV });
         }
         Ok(file)
+    }
+}
+
+impl Held {
+    fn open(scope: Scope) -> Result<Self> {
+        let root = detached(scope)
+            .or_else(|_| cloned())
+            .or_else(|_| open_at(CWD, "/proc", OFlags::PATH | OFlags::NOFOLLOW))?;
+        if magic_of(&root)? != libc::PROC_SUPER_MAGIC || stat_fd(&root)?.st_ino != ROOT_INODE {
+            return Err(Error {
+                call: "open(\"/proc\"): not a proc file system".into(),
+                errno: Errno::INVAL,
+            });
+        }
+        let own = read_link_at(&root, "self")?;
+        Ok(Self { root, own })
     }
 }
 
@@ -103,12 +130,6 @@ fn detached(scope: Scope) -> Result<OwnedFd> {
 /// Without what is mounted over it; in a user namespace the kernel gives that away with the whole tree only.
 fn cloned() -> Result<OwnedFd> {
     clone_tree(CWD, "/proc", Depth::One).or_else(|_| clone_tree(CWD, "/proc", Depth::Tree))
-}
-
-impl AsFd for Proc {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.root.as_fd()
-    }
 }
 
 #[cfg(test)]

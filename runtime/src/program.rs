@@ -194,7 +194,7 @@ mod tests {
         let folder = Folder::new("interpreter");
         let script = folder.file("run.sh", "#!/no/such/shell -e\n", 0o755);
         let path = CString::new(script.clone()).expect("no nul");
-        let line = execute(&path, &[path.clone()], &[]).line();
+        let line = execute(&path, std::slice::from_ref(&path), &[]).line();
         assert_eq!(
             line,
             format!(

@@ -8,14 +8,19 @@
 //!   clone3 ------------------------------------------> starts in its new namespaces
 //!   write uid_map, gid_map; Mapped ------------------> (only with a new user namespace) becomes root in it
 //!   join the cgroup, move net devices                  mounts, devices   (both at the same time)
-//!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups
-//!   apply limits                                       rest of the mounts
+//!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups; without one
+//!   apply limits                                       of its own it looks for this message only before Ready
+//!   <------------------------------- MapSource + fd    (only to id-map what earlier mounts have put into the tree)
+//!   mount_setattr; SourceMapped ---------------------> mounts it
 //!   <------------------------------------------ Built  (only when hooks must run before pivot_root)
 //!   prestart, createRuntime hooks; HooksDone --------> createContainer hooks, pivot_root
 //!   <--------------------------------- Terminal + fd   (only with a terminal and no console socket)
 //!                                                      labels, sysctls, masked paths, scheduling
 //!   <------------------------------------------ Ready  everything but identity is in place
 //!   rlimits from outside, state written; Proceed ----> identity, capabilities, program looked up
+//!   <----------------------------- Listener + number     (only with a seccomp agent: see seccomp.rs)
+//!   ListenerTaken ----------------------------------->
+//!   <------------------------------------ Warning, ...   what ends up in the log
 //!   <------------------------------------------ Found  only execve is left
 //!   create: record, pid file, exit                     reads one byte from exec.fifo
 //!   run:    Start -----------------------------------> startContainer hooks, execve (the socket closes: it worked)
@@ -48,7 +53,9 @@ const MAX_PACKET: usize = 16 * 1024;
 pub(crate) enum Order {
     Mapped = b'm',
     Joined = b'j',
+    SourceMapped = b'i',
     HooksDone = b'h',
+    ListenerTaken = b'l',
     Proceed = b'p',
     Start = b's',
 }
@@ -58,18 +65,27 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// From the process in between: init's pidfd.
     Forked(OwnedFd),
+    /// The source of a mount, by its position in `mounts`, whose ids init has no right to map.
+    MapSource(usize, OwnedFd),
     Built,
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
     Ready,
+    /// The number that init's seccomp listener has there.
+    Listener(i32),
+    /// For the log, which init has no descriptor of any more.
+    Warning(String),
     Found,
     Failed(Error),
 }
 
 const FORKED: u8 = b'f';
+const MAP_SOURCE: u8 = b'i';
 const BUILT: u8 = b'b';
 const TERMINAL: u8 = b't';
 const READY: u8 = b'r';
+const LISTENER: u8 = b'l';
+const WARNING: u8 = b'w';
 const FOUND: u8 = b'F';
 const FAILED: u8 = b'E';
 
@@ -100,16 +116,36 @@ impl ParentEnd {
         }
     }
 
+    /// Why init gave up, if it has: asked when something failed here, which may be only what followed from that.
+    pub(crate) fn last_words(&self) -> Option<Error> {
+        loop {
+            match self.read_report(RecvFlags::DONTWAIT) {
+                Ok(Some(Report::Failed(error))) => return Some(error),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+
     /// The next report, or `None` once init has closed its end: it executed the program or died.
     pub(crate) fn report(&self) -> Result<Option<Report>> {
+        self.read_report(RecvFlags::empty())
+    }
+
+    fn read_report(&self, flags: RecvFlags) -> Result<Option<Report>> {
         let mut packet = [0; MAX_PACKET];
-        let (length, fd) = receive(self.0.as_fd(), &mut packet)?;
+        let (length, fd) = receive(self.0.as_fd(), &mut packet, flags)?;
         let Some((kind, body)) = packet[..length].split_first() else { return Ok(None) };
         let report = match (*kind, fd) {
             (FORKED, Some(fd)) => Report::Forked(fd),
+            (MAP_SOURCE, Some(fd)) => Report::MapSource(decode_index(body)?, fd),
             (TERMINAL, Some(fd)) => Report::Terminal(fd),
             (BUILT, None) => Report::Built,
             (READY, None) => Report::Ready,
+            (LISTENER, None) => {
+                Report::Listener(i32::from_le_bytes(body.try_into().map_err(|_| malformed())?))
+            }
+            (WARNING, None) => Report::Warning(String::from_utf8_lossy(body).into_owned()),
             (FOUND, None) => Report::Found,
             (FAILED, None) => Report::Failed(decode_failure(body)),
             _ => return Err(malformed()),
@@ -122,7 +158,7 @@ impl InitEnd {
     /// Waits for one certain order.
     pub(crate) fn await_order(&self, wanted: Order) -> Result<()> {
         let mut packet = [0; 8];
-        let (length, _) = receive(self.0.as_fd(), &mut packet)?;
+        let (length, _) = receive(self.0.as_fd(), &mut packet, RecvFlags::empty())?;
         match packet[..length] {
             [kind] if kind == wanted as u8 => Ok(()),
             // The runtime was killed: so must we, and nobody is there to read why.
@@ -131,12 +167,30 @@ impl InitEnd {
         }
     }
 
+    pub(crate) fn map_source(&self, mount: usize, tree: BorrowedFd<'_>) -> Result<()> {
+        let packet = [&[MAP_SOURCE][..], &mount.to_le_bytes()].concat();
+        send(self.0.as_fd(), &packet, Some(tree)).during(|| "the runtime is gone".into())
+    }
+
     pub(crate) fn built(&self) -> Result<()> {
         self.report(BUILT, None)
     }
 
     pub(crate) fn ready(&self) -> Result<()> {
         self.report(READY, None)
+    }
+
+    /// By write(2): the filter that the listener belongs to is in force already.
+    pub(crate) fn listener(&self, number: i32) -> Result<()> {
+        let packet = [&[LISTENER], &number.to_le_bytes()[..]].concat();
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.0, &packet))
+            .named(|| "write(init channel)".into())?;
+        Ok(())
+    }
+
+    pub(crate) fn warning(&self, text: &str) -> Result<()> {
+        let packet = [&[WARNING], text.as_bytes()].concat();
+        send(self.0.as_fd(), &packet[..packet.len().min(MAX_PACKET)], None)
     }
 
     pub(crate) fn found(&self) -> Result<()> {
@@ -170,6 +224,10 @@ impl AsFd for InitEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn decode_index(body: &[u8]) -> Result<usize> {
+    body.try_into().map(usize::from_le_bytes).map_err(|_| malformed())
 }
 
 /// errno (4 bytes, little endian, 0 for none), field, NUL, text.
@@ -208,14 +266,14 @@ fn send(socket: BorrowedFd<'_>, packet: &[u8], fd: Option<BorrowedFd<'_>>) -> Re
     }
 }
 
-/// Receives one packet; length 0 is the end of the channel, which a reset (a peer that died with unread orders) is too.
-fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+/// Receives one packet; length 0 is the end of the channel.
+fn receive(socket: BorrowedFd<'_>, packet: &mut [u8], flags: RecvFlags) -> Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        match recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok((0, None)),
+        match recvmsg(socket, &mut [IoSliceMut::new(packet)], &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
+            // A peer that died with unread orders shows as one reset; what it had sent before comes after it.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(errno) => return Err(errno).named(|| "recvmsg(init channel)".into()).map_err(Error::from),
             Ok(message) => {
                 let fd = control.drain().find_map(|message| match message {
@@ -251,11 +309,29 @@ mod tests {
     fn descriptors_cross_and_the_end_is_seen() {
         let (parent, init) = channel().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
+        init.map_source(7, file.as_fd()).unwrap();
+        assert!(matches!(parent.report(), Ok(Some(Report::MapSource(7, _)))));
         init.terminal(file.as_fd()).unwrap();
         let Ok(Some(Report::Terminal(fd))) = parent.report() else { panic!("no descriptor") };
         assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         drop(init);
         assert!(parent.report().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_init_said_before_it_died_is_heard_after_the_orders_it_never_read() {
+        let (parent, init) = channel().unwrap();
+        assert!(parent.last_words().is_none(), "init is alive and has nothing to say");
+        parent.order(Order::Joined).unwrap();
+        init.ready().unwrap();
+        init.failed(&Error::refused("/mounts/0", "not there")).unwrap();
+        drop(init);
+        assert!(parent.order(Order::Proceed).is_err());
+        assert_eq!(
+            parent.last_words().and_then(|error| error.field().map(str::to_owned)).as_deref(),
+            Some("/mounts/0")
+        );
+        assert!(parent.last_words().is_none());
     }
 
     #[test]

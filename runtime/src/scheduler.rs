@@ -75,7 +75,7 @@ fn value<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
 mod tests {
     use super::*;
 
-    /// A field of `/proc/thread-self/stat`, counted as proc_pid_stat(5) does.
+    /// A field of `/proc/thread-self/stat`, counted as `proc_pid_stat(5)` does.
     fn stat(field: usize) -> String {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("read stat");
         let (_, fields) = stat.rsplit_once(')').expect("a name");

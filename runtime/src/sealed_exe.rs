@@ -24,15 +24,17 @@ const OWN_EXE: &str = "/proc/self/exe";
 
 /// Returns when this process runs from a file that cannot be written; executes itself again where it does not yet.
 pub(crate) fn ensure() -> Result<()> {
-    if is_sealed()? {
-        // execve of a descriptor leaves its number as the name.
-        return Ok(sys::set_process_name(c"knarr")?);
+    // execve of a descriptor leaves its number as the name.
+    let sealed = || Ok(sys::set_process_name(c"knarr")?);
+    if is_read_only()? {
+        return sealed();
     }
     let file = match read_only_clone() {
         Ok(file) => {
             log::debug(format_args!("runc exeseal: using /proc/self/exe clone"));
             file
         }
+        Err(_) if is_sealed()? => return sealed(),
         Err(error) => {
             log::debug(format_args!(
                 "runc exeseal: no clone of /proc/self/exe ({error}), using a sealed memfd"
@@ -43,11 +45,13 @@ pub(crate) fn ensure() -> Result<()> {
     Err(execute(&file).into())
 }
 
-fn is_sealed() -> Result<bool> {
+fn is_read_only() -> Result<bool> {
     let file_system = statvfs(OWN_EXE).named(|| format!("statfs({OWN_EXE:?})"))?;
-    if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Ok(true);
-    }
+    Ok(file_system.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Whether this is the memfd of [`sealed_copy`]: there is no mount of it that could be cloned.
+fn is_sealed() -> Result<bool> {
     // The files that take seals live on a file system of their own; elsewhere the question is EINVAL.
     let file = std::fs::File::open(OWN_EXE).named(|| format!("open {OWN_EXE}"))?;
     Ok(fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::WRITE | SealFlags::SEAL)))

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, wai
 
 use crate::error::{During, Error, Result};
 use crate::idmap::{self, Caller};
+use crate::log;
 use crate::namespaces::{Target, Visit, open_targets, unshare_time};
 use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
@@ -244,11 +245,18 @@ fn clone(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
     sys::clone3(flags, cgroup).during(|| "start the container's first process".into())
 }
 
-/// The child's whole life before execve: whatever goes wrong in `body` is told to the parent, or, when it is gone, to
-/// the container's stderr.
+/// The child's whole life before execve.
 fn run_child(end: &InitEnd, body: impl FnOnce(&InitEnd) -> Result<Infallible>) -> ! {
+    log::debug(format_args!("nsexec container setup"));
     let Err(error) = body(end);
-    if end.failed(&error).is_err() {
+    give_up(end, &error)
+}
+
+/// Tells the parent what went wrong, or, when it is gone, the container's stderr; and ends this process at once, so
+/// that nothing it shares with the parent is closed or flushed twice.
+pub(crate) fn give_up(end: &InitEnd, error: &Error) -> ! {
+    if end.failed(error).is_err() {
+        // The last resort: nothing is left to report a failure to.
         let _ = writeln!(std::io::stderr(), "{}", error.line());
     }
     sys::exit_now(1)

@@ -8,16 +8,29 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::caught_signals::Signals;
 use crate::error::{During, Result};
-use crate::sys::{Errno, Named};
+use crate::sys::{Named, exit_now, retry};
 
-/// Init's side: waits for the byte.
+/// Signals that end a process which does not handle them, and that are sent to have it end.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// Init's side: waits for the byte, or for a signal to end. The first process of a pid namespace has to see to the
+/// latter itself: what it does not handle, the kernel keeps from it (pid_namespaces(7)).
 pub(crate) fn wait(gate: BorrowedFd<'_>) -> Result<()> {
-    let mut byte = [0];
+    let signals = Signals::block()?;
     loop {
-        match rustix::io::read(gate, &mut byte) {
-            Err(Errno::INTR) => {}
-            result => return Ok(result.map(drop).named(|| "read(exec.fifo)".into())?),
+        let mut fds = [
+            PollFd::from_borrowed_fd(gate, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        retry(|| poll(&mut fds, None)).named(|| "poll(exec.fifo)".into())?;
+        if !fds[0].revents().is_empty() {
+            retry(|| rustix::io::read(gate, &mut [0])).named(|| "read(exec.fifo)".into())?;
+            return signals.unblock();
+        }
+        if let Some(signal) = signals.take()?.into_iter().find(|signal| ENDING.contains(signal)) {
+            exit_now(128 + signal);
         }
     }
 }
@@ -46,13 +59,15 @@ mod tests {
         let path = std::env::temp_dir().join(format!("knarr-gate-{}", std::process::id()));
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
         let open_fifo = |read: bool| {
-            let file =
-                std::fs::OpenOptions::new().read(read).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+            // Init's end is to wait.
+            let flags = if read { 0 } else { libc::O_NONBLOCK };
+            let file = std::fs::OpenOptions::new().read(read).write(true).custom_flags(flags).open(&path);
             file.map(OwnedFd::from)
         };
         // Nobody waits: what `start` of a dead container sees.
         assert_eq!(open_fifo(false).unwrap_err().raw_os_error(), Some(libc::ENXIO));
         let init = open_fifo(true).unwrap();
+        rustix::io::ioctl_fionbio(&init, false).unwrap();
         let start = open_fifo(false).unwrap();
         std::fs::remove_file(&path).unwrap();
         let waiter = std::thread::spawn(move || wait(init.as_fd()));

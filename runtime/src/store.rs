@@ -97,12 +97,23 @@ impl Store {
 
     /// Removes a container's directory with all that is in it. What another process removes meanwhile is no error.
     pub(crate) fn remove(&self, state: &StateDir) -> Result<()> {
+        // What a stopped container has; whatever else there is makes rmdir(2) say so.
+        let usual = sys::unlink_at(state.dir.as_fd(), STATE, AtFlags::empty()).is_ok()
+            && sys::unlink_at(state.dir.as_fd(), CONFIG, AtFlags::empty()).is_ok()
+            && self.remove_dir(state).is_ok();
+        if usual {
+            return Ok(());
+        }
         match remove_entries(state.dir.as_fd()) {
             // The directory is gone already, and its name may be that of a new container by now.
             Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(()),
             result => result?,
         }
-        Ok(ignore_missing(sys::unlink_at(self.root.as_fd(), state.id.as_str(), AtFlags::REMOVEDIR))?)
+        Ok(ignore_missing(self.remove_dir(state))?)
+    }
+
+    fn remove_dir(&self, state: &StateDir) -> sys::Result<()> {
+        sys::unlink_at(self.root.as_fd(), state.id.as_str(), AtFlags::REMOVEDIR)
     }
 }
 

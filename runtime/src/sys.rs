@@ -9,13 +9,16 @@ pub(crate) mod descriptors;
 pub(crate) mod files;
 pub(crate) mod mounts;
 pub(crate) mod signals;
+mod start;
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::buffer::spare_capacity;
@@ -143,6 +146,12 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side>
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: _exit only ends the process.
     unsafe { libc::_exit(status) }
+}
+
+/// A copy of the descriptor that the process behind `pidfd` has as `number` (Linux 5.6).
+pub(crate) fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
+    use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+    pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).named(|| format!("pidfd_getfd({number})"))
 }
 
 /// execveat(2) of an open file. Returns only on failure.
@@ -318,6 +327,14 @@ pub(crate) fn stat(fd: BorrowedFd<'_>) -> Result<Stat> {
     rustix::fs::fstat(fd).named(|| "fstat".into())
 }
 
+/// The directory at `path` by its absolute path without symbolic links: proc_pid_fd(5) has it in one reading.
+pub(crate) fn resolve_dir(path: &Path) -> rustix::io::Result<PathBuf> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
+    let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
+    Ok(OsString::from_vec(rustix::fs::readlink(link, Vec::new())?.into_bytes()).into())
+}
+
 pub(crate) fn flock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<()> {
     retry_on_intr(|| rustix::fs::flock(fd, operation)).named(|| format!("flock({operation:?})"))
 }
@@ -397,6 +414,7 @@ pub(crate) fn mount_setattr(
     let mut attributes = libc::mount_attr {
         attr_set: change.set,
         attr_clr: change.clear,
+        // u64 on one architecture is another integer on the next.
         #[allow(clippy::useless_conversion)]
         propagation: change.propagation.into(),
         userns_fd: change.ids.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs())),

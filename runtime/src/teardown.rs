@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::container::{Container, Status};
 use crate::error::{During as _, Error, Result};
 use crate::hooks::{self, State};
-use crate::plan::hooks::{Hook, Hooks, Stage};
+use crate::plan::hooks::{Hooks, Stage};
 use crate::process_id::Process;
 use crate::store::Store;
 use crate::{log, spec};
@@ -48,11 +48,21 @@ fn kill_all(container: &Container, init: &Process) -> Result<()> {
 pub(crate) fn destroy(store: &Store, container: &Container) -> Result<()> {
     // The hooks are read before their file goes; a damaged file is reported once everything is gone.
     let hooks = recorded_hooks(container);
-    remove(store, container).during(|| "unable to destroy container".into())?;
-    run_poststop(container, hooks?.of(Stage::Poststop))
+    remove(store, container)?;
+    run_poststop(container, &hooks?)
+}
+
+/// The same where the hooks are known.
+pub(crate) fn destroy_with(store: &Store, container: &Container, hooks: &Hooks) -> Result<()> {
+    remove(store, container)?;
+    run_poststop(container, hooks)
 }
 
 fn remove(store: &Store, container: &Container) -> Result<()> {
+    remove_all(store, container).during(|| "unable to destroy container".into())
+}
+
+fn remove_all(store: &Store, container: &Container) -> Result<()> {
     let cgroup = container.cgroup();
     // With a pid namespace of its own the kernel has killed the others; without a recorded process nobody has.
     let leftovers = container.record.init().is_none() || !container.record.has_own_pid_namespace();
@@ -82,17 +92,17 @@ pub(crate) fn recorded_hooks(container: &Container) -> Result<Hooks> {
     Hooks::plan(hooks.as_ref())
 }
 
-fn run_poststop(container: &Container, hooks: &[Hook]) -> Result<()> {
+fn run_poststop(container: &Container, hooks: &Hooks) -> Result<()> {
     let record = &container.record;
     let state = State {
         oci_version: spec::VERSION,
         id: &record.id,
         status: Status::Stopped.name(),
         pid: 0,
-        bundle: &record.bundle().to_string_lossy(),
+        bundle: record.bundle().to_string_lossy(),
         annotations: &record.annotations(),
     };
-    for error in hooks::run_all(Stage::Poststop, hooks, &state)? {
+    for error in hooks::run_all(Stage::Poststop, hooks.of(Stage::Poststop), &state)? {
         log::warn(format_args!("{}", error.line()));
     }
     Ok(())

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time now, from the system's clock.
-pub(crate) fn now() -> String {
+/// The time now, from the system's clock, counted from 1970.
+pub(crate) fn since_epoch() -> Duration {
     // A clock before 1970 is broken: then the epoch is as good as any.
-    rfc3339_nano(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn rfc3339_nano(since_epoch: Duration) -> String {
+pub(crate) fn rfc3339(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (year, month, day) = civil_date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
@@ -48,7 +48,17 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
             (4_107_456_000, "2100-02-28T00:00:00Z"),
         ] {
-            assert_eq!(rfc3339_nano(Duration::from_secs(seconds)), text);
+            assert_eq!(rfc3339(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn days_follow_each_other() {
+        let mut last = rfc3339(Duration::ZERO);
+        for day in 1..200_000 {
+            let text = rfc3339(Duration::from_secs(day * 86_400));
+            assert!(text > last, "{text} after {last}");
+            last = text;
         }
     }
 
@@ -61,7 +71,7 @@ mod tests {
             (120_000, ".00012"),
             (0, ""),
         ] {
-            assert_eq!(rfc3339_nano(Duration::new(0, nanos)), format!("1970-01-01T00:00:00{text}Z"));
+            assert_eq!(rfc3339(Duration::new(0, nanos)), format!("1970-01-01T00:00:00{text}Z"));
         }
     }
 }

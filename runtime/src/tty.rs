@@ -223,9 +223,9 @@ mod tests {
             terminal.resize(Size { rows: 25, columns: 81 }).expect("resize");
             let size = tcgetwinsize(&terminal.slave).expect("size");
             assert_eq!((size.ws_row, size.ws_col), (25, 81));
-            let (ours, theirs) = unix_socket::pair().expect("a pair");
+            let (ours, theirs) = unix_socket::peer::pair().expect("a pair");
             terminal.send_master(ours.as_fd()).expect("send");
-            assert_eq!(unix_socket::receive(theirs.as_fd()).expect("receive").text, b"/dev/pts/0");
+            assert_eq!(unix_socket::peer::receive(theirs.as_fd()).expect("receive").text, b"/dev/pts/0");
         });
     }
 

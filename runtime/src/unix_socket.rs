@@ -1,29 +1,18 @@
-//! Unix sockets that carry descriptors (unix(7), `SCM_RIGHTS`): the console socket, the pidfd socket, and our own.
+//! Unix sockets that carry descriptors (unix(7), `SCM_RIGHTS`): the console, pidfd and notify sockets of who called us.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg,
-    socket_with, socketpair,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, sendmsg, socket_with,
 };
 
 use crate::error::{Error, Result};
 use crate::sys::{self, Errno, Named as _};
-
-/// The longest text a message of ours or of an engine carries beside its descriptor.
-const MAX_TEXT: usize = 4096;
-
-/// A descriptor and the text that came with it.
-#[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) fd: OwnedFd,
-    pub(crate) text: Vec<u8>,
-}
 
 /// Connects to the stream socket at `path`, which may be longer than an address can hold. The socket itself must
 /// not be a symbolic link, so that who may write to its directory cannot point us to another.
@@ -39,13 +28,6 @@ pub(crate) fn connect_to(path: &Path) -> Result<OwnedFd> {
         .named(|| "socket(AF_UNIX)".into())?;
     connect(&socket, &address).named(|| format!("connect {}", path.display()))?;
     Ok(socket)
-}
-
-/// Two connected stream sockets.
-pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .named(|| "socketpair(AF_UNIX)".into())?;
-    Ok(pair)
 }
 
 /// The address of a socket in the file system, or of an abstract one where `path` starts with `@`.
@@ -70,22 +52,49 @@ pub(crate) fn send(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, text: &[u8]) -> R
     Ok(())
 }
 
-/// Receives one descriptor with its text; more descriptors are closed.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received> {
-    let mut text = vec![0; MAX_TEXT];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = sys::retry(|| {
-        recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
-    })
-    .named(|| "recvmsg(SCM_RIGHTS)".into())?;
-    let mut fds = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
-        _ => Vec::new(),
-    });
-    let fd = fds.next().ok_or(sys::Error { call: "recvmsg(SCM_RIGHTS)".into(), errno: Errno::NODATA })?;
-    text.truncate(message.bytes);
-    Ok(Received { fd, text })
+/// The other end, which is an engine's.
+#[cfg(test)]
+pub(crate) mod peer {
+    use std::io::IoSliceMut;
+
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, socketpair};
+
+    use super::*;
+
+    /// The longest text a message of ours or of an engine carries beside its descriptor.
+    const MAX_TEXT: usize = 4096;
+
+    /// A descriptor and the text that came with it.
+    #[derive(Debug)]
+    pub(crate) struct Received {
+        pub(crate) fd: OwnedFd,
+        pub(crate) text: Vec<u8>,
+    }
+
+    /// Two connected stream sockets.
+    pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
+        let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .named(|| "socketpair(AF_UNIX)".into())?;
+        Ok(pair)
+    }
+
+    /// Receives one descriptor with its text; more descriptors are closed.
+    pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received> {
+        let mut text = vec![0; MAX_TEXT];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let message = sys::retry(|| {
+            recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        })
+        .named(|| "recvmsg(SCM_RIGHTS)".into())?;
+        let mut fds = control.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+            _ => Vec::new(),
+        });
+        let fd = fds.next().ok_or(sys::Error { call: "recvmsg(SCM_RIGHTS)".into(), errno: Errno::NODATA })?;
+        text.truncate(message.bytes);
+        Ok(Received { fd, text })
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +102,7 @@ mod tests {
     use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixListener;
 
+    use super::peer::{pair, receive};
     use super::*;
 
     #[test]

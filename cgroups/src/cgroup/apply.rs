@@ -73,10 +73,7 @@ impl Cgroup {
         match result {
             Err(_) if self.rootless => Ok(()),
             // In a user namespace bpf(2) is refused, but so is making the device nodes.
-            Err(error) if error.is_permission() && devices.program.is_some() && in_user_namespace() => {
-                drop(error);
-                Ok(())
-            }
+            Err(error) if error.is_permission() && devices.program.is_some() && in_user_namespace() => Ok(()),
             result => result,
         }
     }

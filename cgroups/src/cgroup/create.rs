@@ -14,6 +14,8 @@ use crate::limits::Limits;
 /// Controllers of version 2 that work on processes, not threads, and so cannot be used in a threaded cgroup.
 const DOMAIN_CONTROLLERS: [&str; 6] = ["memory", "io", "hugetlb", "rdma", "misc", "dmem"];
 
+const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
 impl Cgroup {
     /// Makes the directories and, on version 2, enables the controllers above them. A scope of systemd's is made later,
     /// by [`Cgroup::join`]: there is none without a process.
@@ -65,15 +67,14 @@ impl Cgroup {
 impl Node {
     pub(super) fn make(&self, limits: &Limits, pure_v2: bool, made: &mut Vec<PathBuf>) -> Result<()> {
         let fresh = make_dir(&self.path, made)?;
-        let dir = self.dir()?;
         if pure_v2 {
-            return self.enable_controllers(dir, limits);
+            return self.enable_controllers(self.dir()?, limits);
         }
         for controller in &self.controllers {
             match controller.as_str() {
-                "cpuset" => self.fill_cpuset(dir, limits, fresh)?,
+                "cpuset" => self.fill_cpuset(self.dir()?, limits, fresh)?,
                 // A real-time process cannot join a cgroup without real-time bandwidth.
-                "cpu" => write_early(dir, limits, "cpu.rt_")?,
+                "cpu" => self.write_early(limits, "cpu.rt_")?,
                 _ => {}
             }
         }
@@ -83,15 +84,20 @@ impl Node {
     /// A version 1 cpuset is made empty and takes no process until it has CPUs and memory nodes: those asked for, or
     /// the parent's. The kernel does that only if the hierarchy says `cgroup.clone_children`.
     fn fill_cpuset(&self, dir: &Dir, limits: &Limits, fresh: bool) -> Result<()> {
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            // First the parent's: a cpuset may only have what its parent has.
-            let parents = inherited(&self.path, &self.mount_point, file)?;
-            let given = limits.writes().iter().any(|write| write.file == file);
+        // First the parent's: a cpuset may only have what its parent has.
+        let parents = filled_cpuset(self.path.parent().unwrap_or(&self.path), &self.mount_point)?;
+        for (file, value) in CPUSET_FILES.iter().zip(parents) {
+            let given = limits.writes().iter().any(|write| write.file == *file);
             if !given && (fresh || dir.read(file)?.trim().is_empty()) {
-                dir.write(file, &parents)?;
+                dir.write(file, &value)?;
             }
         }
-        write_early(dir, limits, "cpuset.")
+        self.write_early(limits, "cpuset.")
+    }
+
+    fn write_early(&self, limits: &Limits, prefix: &str) -> Result<()> {
+        let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
+        if early.is_empty() { Ok(()) } else { super::apply::write_group(self.dir()?, &early) }
     }
 
     /// All controllers of the hierarchy are enabled down to here, whether a limit needs them or not: their statistics
@@ -133,11 +139,6 @@ impl Node {
     }
 }
 
-fn write_early(dir: &Dir, limits: &Limits, prefix: &str) -> Result<()> {
-    let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
-    super::apply::write_group(dir, &early)
-}
-
 /// All at once; if the kernel refuses one (it refuses them all then), each for itself. What cannot be enabled is told
 /// when a limit needs it.
 fn enable_below(dir: &Dir, controllers: &[&str]) {
@@ -169,15 +170,20 @@ fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<bool> {
     }
 }
 
-/// The nearest ancestor's value, given to all ancestors below it on the way.
-fn inherited(path: &Path, mount_point: &Path, file: &str) -> Result<String> {
-    let parent = path.parent().filter(|parent| parent.starts_with(mount_point)).unwrap_or(mount_point);
-    let dir = Dir::open(parent)?;
-    let value = dir.read(file)?.trim().to_owned();
-    if !value.is_empty() || parent == mount_point {
-        return Ok(value);
+/// What a cpuset has; an empty one is given what its nearest ancestor has.
+fn filled_cpuset(path: &Path, mount_point: &Path) -> Result<[String; 2]> {
+    let dir = Dir::open(path)?;
+    let read = |file| dir.read(file).map(|text| text.trim().to_owned());
+    let mut values = [read(CPUSET_FILES[0])?, read(CPUSET_FILES[1])?];
+    let parent = path.parent().filter(|parent| parent.starts_with(mount_point));
+    if let Some(parent) = parent.filter(|_| values.iter().any(String::is_empty)) {
+        let parents = filled_cpuset(parent, mount_point)?;
+        for (file, (value, parents)) in CPUSET_FILES.iter().zip(values.iter_mut().zip(parents)) {
+            if value.is_empty() {
+                dir.write(file, &parents)?;
+                *value = parents;
+            }
+        }
     }
-    let value = inherited(parent, mount_point, file)?;
-    dir.write(file, &value)?;
-    Ok(value)
+    Ok(values)
 }

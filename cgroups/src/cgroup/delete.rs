@@ -39,7 +39,7 @@ fn remove(path: &Path, v2: bool, deadline: Deadline) -> Result<()> {
 /// EBUSY is children, or processes that are not dead yet.
 fn remove_tree(dir: &Dir, v2: bool, deadline: Deadline) -> Result<()> {
     loop {
-        for child in tree::subgroups(dir)? {
+        for child in dir.subdirectories()? {
             remove(&child, v2, deadline)?;
         }
         match retry_on_intr(|| fs::rmdir(dir.path())) {

@@ -1,10 +1,12 @@
 //! Moving a process in: one write per hierarchy. On version 1 a write may wait for an RCU grace period (milliseconds),
 //! so the caller does it while the process has other work.
 
-use rustix::io;
+use rustix::fs::OFlags;
+use rustix::io::{self, retry_on_intr};
 use rustix::process::Pid;
 
 use crate::cgroup::{Already, Cgroup, Node};
+use crate::dir::open_path;
 use crate::error::{Errno, Error, Result};
 
 /// How often a task that is just being made may refuse to be moved (the kernel's `TASK_NEW`).
@@ -45,14 +47,17 @@ impl Cgroup {
     }
 }
 
+/// The directory is not opened for this: in most hierarchies nothing else is done.
 fn write_pid(node: &Node, pid: Pid) -> Result<()> {
-    let dir = node.dir()?;
+    let path = node.path.join("cgroup.procs");
+    let file = open_path(&path, OFlags::WRONLY)?;
     let text = pid.as_raw_nonzero().to_string();
-    for _ in 1..TRIES {
-        match dir.write("cgroup.procs", &text) {
-            Err(error) if error.errno() == Some(io::Errno::INVAL) => rustix::thread::sched_yield(),
-            result => return result,
+    let mut tries = 1;
+    loop {
+        match retry_on_intr(|| io::write(&file, text.as_bytes())) {
+            Err(io::Errno::INVAL) if tries < TRIES => rustix::thread::sched_yield(),
+            result => return result.map(drop).map_err(|source| Error::write(&path, &text, source)),
         }
+        tries += 1;
     }
-    dir.write("cgroup.procs", &text)
 }

@@ -15,7 +15,7 @@ impl Cgroup {
     /// path of another form, an annotation that is no property, and, rootless, a user manager that does not answer.
     pub fn locate(hierarchies: &Hierarchies, request: &Request) -> Result<Self> {
         match request.driver {
-            Driver::Disabled => return Ok(Self::from_paths(&BTreeMap::new())),
+            Driver::Disabled => return Ok(Self { disabled: true, ..Self::from_paths(&BTreeMap::new()) }),
             Driver::Systemd => return Self::locate_unit(hierarchies, request),
             Driver::Cgroupfs => {}
         }
@@ -33,7 +33,6 @@ impl Cgroup {
         directory: impl Fn(&Hierarchy) -> Result<PathBuf>,
     ) -> Result<Self> {
         let mut cgroup = Self::from_paths(&BTreeMap::new());
-        cgroup.disabled = false;
         cgroup.pure_v2 = hierarchies.mode() == Mode::Unified;
         for hierarchy in hierarchies {
             let path = directory(hierarchy)?;
@@ -49,16 +48,16 @@ impl Cgroup {
     }
 }
 
-/// A relative path starts at this process's cgroup on version 1. On version 2 it starts at that cgroup's parent, since
-/// a cgroup with processes cannot have children with controllers; next to version 1 it starts at the top.
+/// A relative path starts at this process's cgroup. On pure version 2 it starts at that cgroup's parent, since a cgroup
+/// with processes cannot have children with controllers.
 fn directory(hierarchies: &Hierarchies, hierarchy: &Hierarchy, wanted: &Path) -> Result<PathBuf> {
     let mount = &hierarchy.mount_point;
     let base = match (wanted.is_absolute(), hierarchy.is_v2(), hierarchies.mode()) {
-        (true, _, _) | (false, true, Mode::Hybrid | Mode::Legacy) => PathBuf::new(),
+        (true, _, _) => PathBuf::new(),
         (false, true, Mode::Unified) => {
             hierarchies.own(hierarchy)?.parent().unwrap_or(Path::new("")).to_owned()
         }
-        (false, false, _) => hierarchies.own(hierarchy)?,
+        (false, _, _) => hierarchies.own(hierarchy)?,
     };
     Ok(mount.join(clean(&base)).join(clean(wanted)))
 }

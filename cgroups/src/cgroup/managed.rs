@@ -27,6 +27,7 @@ pub(super) struct Managed {
     /// Limits that the unit has: they are not sent twice.
     in_force: RefCell<Vec<Property>>,
     started: Cell<bool>,
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Cgroup {
@@ -61,6 +62,12 @@ impl Cgroup {
             self.unit = Some(managed);
         }
         self
+    }
+
+    /// What systemd could not be told of the limits that were created, applied or updated last, one sentence each: for
+    /// the caller's log. The cgroup's files have it all.
+    pub fn warnings(&self) -> Vec<String> {
+        self.unit.as_ref().map(|managed| managed.warnings.borrow().clone()).unwrap_or_default()
     }
 
     /// A slice is started at once, a scope with its first process.
@@ -100,6 +107,7 @@ impl Managed {
             waiting: RefCell::new(None),
             in_force: RefCell::new(Vec::new()),
             started: Cell::new(false),
+            warnings: RefCell::new(Vec::new()),
         }
     }
 
@@ -129,7 +137,9 @@ impl Managed {
 
     fn compile(&self, limits: &Limits) -> Result<Vec<Property>> {
         let version = self.ask(Manager::version)?;
-        Ok(systemd::compile(limits, self.mode, version)?.properties)
+        let compiled = systemd::compile(limits, self.mode, version)?;
+        self.warnings.replace(compiled.warnings);
+        Ok(compiled.properties)
     }
 
     /// What a unit is made with and keeps; the user's annotations may say otherwise.

@@ -73,6 +73,7 @@ pub struct Cgroup {
     nodes: Vec<Node>,
     /// No version 1 hierarchy takes part.
     pure_v2: bool,
+    /// [`Driver::Disabled`].
     disabled: bool,
     rootless: bool,
     /// Rootless without a `cgroups_path`: nobody asked for this cgroup.
@@ -92,7 +93,7 @@ struct Node {
 }
 
 impl Cgroup {
-    /// A cgroup made earlier, from what [`Cgroup::paths`] said then.
+    /// A cgroup made earlier, from what [`Cgroup::paths`] said then. Without any path no limit can be set.
     pub fn from_paths(paths: &BTreeMap<String, PathBuf>) -> Self {
         let mut nodes: Vec<Node> = Vec::new();
         for (controller, path) in paths {
@@ -104,7 +105,7 @@ impl Cgroup {
         Self {
             paths: paths.clone(),
             pure_v2: nodes.iter().all(Node::is_v2),
-            disabled: nodes.is_empty(),
+            disabled: false,
             nodes,
             rootless: false,
             optional: false,
@@ -173,10 +174,6 @@ impl Cgroup {
     /// The directory whose list of processes counts: the only one, or the one that cannot be left out on version 1.
     fn main(&self) -> Option<&Node> {
         self.node("devices").or_else(|| self.node("")).or_else(|| self.nodes.first())
-    }
-
-    fn is_disabled(&self) -> bool {
-        self.disabled
     }
 
     pub(crate) fn is_pure_v2(&self) -> bool {
@@ -266,6 +263,20 @@ mod tests {
         assert!(!cgroup.is_frozen().unwrap());
         assert!(!cgroup.exists());
         assert!(cgroup.clone_dir().is_none());
+        cgroup.delete().unwrap();
+    }
+
+    #[test]
+    fn without_any_path_nothing_can_be_set() {
+        let cgroup = Cgroup::from_paths(&BTreeMap::new()).rootless();
+        let resources = serde_json::from_str(r#"{"pids":{"limit":5}}"#).unwrap();
+        let limits =
+            crate::Limits::compile(&resources, crate::Mode::Hybrid, crate::DeviceRules::Keep).unwrap();
+        let told = cgroup.update(&limits).unwrap_err().to_string();
+        assert_eq!(told, "cannot set pids limit: container could not join or create cgroup");
+        let told = cgroup.freeze().unwrap_err().to_string();
+        assert_eq!(told, "cannot toggle freezer: cgroups not configured for container");
+        assert!(cgroup.all_processes().unwrap().is_empty());
         cgroup.delete().unwrap();
     }
 

@@ -1,8 +1,5 @@
 //! Reading a cgroup and those below it. They may vanish at any moment; only the first one's absence is told.
 
-use std::path::{Path, PathBuf};
-
-use rustix::fs::{FileType, OFlags};
 use rustix::io;
 use rustix::process::Pid;
 
@@ -21,9 +18,9 @@ pub(super) fn processes(dir: &Dir) -> Result<Vec<Pid>> {
 
 pub(super) fn all_processes(dir: &Dir) -> Result<Vec<Pid>> {
     let mut all = processes(dir)?;
-    let mut todo = subgroups(dir)?;
+    let mut todo = dir.subdirectories()?;
     while let Some(path) = todo.pop() {
-        match Dir::open(&path).and_then(|dir| Ok((processes(&dir)?, subgroups(&dir)?))) {
+        match Dir::open(&path).and_then(|dir| Ok((processes(&dir)?, dir.subdirectories()?))) {
             Ok((pids, paths)) => {
                 all.extend(pids);
                 todo.extend(paths);
@@ -33,19 +30,4 @@ pub(super) fn all_processes(dir: &Dir) -> Result<Vec<Pid>> {
         }
     }
     Ok(all)
-}
-
-/// The cgroups right below.
-pub(super) fn subgroups(dir: &Dir) -> Result<Vec<PathBuf>> {
-    let failed = |source| Error::read(dir.path(), source);
-    let fd = dir.open_file(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let mut paths = Vec::new();
-    for entry in rustix::fs::Dir::new(fd).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy();
-        if entry.file_type() == FileType::Directory && name != "." && name != ".." {
-            paths.push(dir.path().join(Path::new(name.as_ref())));
-        }
-    }
-    Ok(paths)
 }

@@ -12,7 +12,7 @@ impl Cgroup {
     /// # Errors
     /// The first limit that could not be set.
     pub fn update(&self, limits: &Limits) -> Result<()> {
-        if self.is_disabled() {
+        if self.disabled {
             return Ok(());
         }
         self.check_memory(limits)?;
@@ -25,10 +25,20 @@ impl Cgroup {
             None => Ok(()),
         });
         if result.is_err() {
-            // The reason why it failed is the answer; what refuses its old value was changed by others since.
-            let _ = self.apply_writes(&before);
+            self.put_back(before);
         }
         result
+    }
+
+    /// As far as possible: the reason for the failure is the answer. Values that the kernel checks against each other
+    /// need a second round.
+    fn put_back(&self, mut before: Vec<Write>) {
+        for _ in 0..2 {
+            before.retain(|write| match self.dir_of(&write.controller) {
+                Ok(Some(dir)) => dir.write(&write.file, &write.value).is_err(),
+                _ => false,
+            });
+        }
     }
 
     /// Writes that make the files say again what they say now. What cannot be read cannot be put back.
@@ -42,7 +52,7 @@ impl Cgroup {
                     controller: write.controller.clone(),
                     file: file.to_owned().into(),
                     value,
-                    policy: Policy::Defer,
+                    policy: Policy::IfPresent,
                 }));
             }
         }

@@ -1,10 +1,8 @@
 //! Statistics of version 1, a file a number: `cgroup-v1/`.
 
-use rustix::fs::OFlags;
-
 use crate::cgroup::Cgroup;
 use crate::dir::Dir;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 use super::files::{keyed, list, malformed, number, number_if_present, numbers};
 use super::shape::{
@@ -123,12 +121,8 @@ fn hugetlb(dir: &Dir, size: &str) -> Result<HugetlbStats> {
 
 /// The page sizes that the files in the directory speak of, on both versions.
 pub(super) fn page_sizes(dir: &Dir) -> Result<Vec<String>> {
-    let failed = |source| Error::read(dir.path(), source);
-    let fd = dir.open_file(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let mut sizes = Vec::new();
-    for entry in rustix::fs::Dir::new(fd).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy();
+    let mut sizes: Vec<String> = Vec::new();
+    for (name, _) in dir.names()? {
         if let Some(size) = name.strip_prefix("hugetlb.").and_then(|rest| rest.split('.').next())
             && !sizes.iter().any(|known| known == size)
         {

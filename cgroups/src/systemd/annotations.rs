@@ -5,7 +5,7 @@
 use crate::error::Refusal;
 
 use super::bus::{Value, split_type};
-use super::manager::Property;
+use super::calls::Property;
 
 const PREFIX: &str = "org.systemd.property.";
 const MAX_DEPTH: u32 = 16;

@@ -3,7 +3,7 @@
 use crate::devices::{Device, Kind, Policy, Rule};
 
 use super::bus::Value;
-use super::manager::Property;
+use super::calls::Property;
 
 /// systemd cannot say "all but", nor "any major with that minor": such rules are left to the cgroup's own files, and
 /// named in `warnings`. From version 240 on, a major number may stand for its devices.

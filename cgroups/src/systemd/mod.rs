@@ -3,13 +3,13 @@
 
 mod annotations;
 mod bus;
+mod calls;
 mod devices;
-mod manager;
 mod properties;
 mod unit;
 
 pub(crate) use annotations::properties_of as annotation_properties;
 pub(crate) use bus::{Bus, Value};
-pub(crate) use manager::{Manager, Property, pid_value};
+pub(crate) use calls::{Manager, Property, pid_value};
 pub(crate) use properties::compile;
 pub(crate) use unit::Unit;

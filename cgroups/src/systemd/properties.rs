@@ -8,8 +8,8 @@ use crate::limits::convert;
 use crate::resources::{BlockIo, Cpu, Resources, ThrottleDevice};
 
 use super::bus::Value;
+use super::calls::Property;
 use super::devices::device_properties;
-use super::manager::Property;
 
 /// "No limit".
 const INFINITY: u64 = u64::MAX;

@@ -2,8 +2,8 @@
 //! `$XDG_RUNTIME_DIR` for everybody else, by runc's rules.
 
 use std::env;
-use std::fs::{DirBuilder, Permissions, read_to_string, set_permissions};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::{DirBuilder, Permissions, metadata, read_to_string, set_permissions};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::program::{Manners, Program};
@@ -78,6 +78,11 @@ fn honours_xdg(program: &Program) -> bool {
 
 /// Whether ids here are not those of the host (user_namespaces(7): the initial namespace maps all to themselves).
 pub(super) fn in_user_namespace() -> bool {
+    /// `PROC_USER_INIT_INO` of linux/proc_ns.h: the inode number of the initial namespace's file.
+    const INITIAL: u64 = 0xEFFF_FFFD;
+    if metadata("/proc/self/ns/user").is_ok_and(|file| file.ino() == INITIAL) {
+        return false;
+    }
     // Without the file the kernel has no user namespaces.
     read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_identity(&map))
 }

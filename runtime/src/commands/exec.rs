@@ -7,7 +7,7 @@ use std::path::Path;
 use knarr_cgroups::Cgroup;
 
 use super::create::check_terminal;
-use crate::bundle::load_process;
+use crate::bundle::{load_process, load_spec};
 use crate::caught_signals::Signals;
 use crate::cli::{ExecArgs, Globals};
 use crate::container::{Container, Status};
@@ -15,10 +15,12 @@ use crate::enter::{Entered, Entry, enter};
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
 use crate::foreground::{Foreground, Orphans};
+use crate::hooks::State;
 use crate::plan::exec_process::{self, ExecFlags, UserFlag};
 use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::process_plan;
+use crate::plan::seccomp::Filter;
 use crate::spec::{self, Linux, Process, Spec};
 use crate::terminal_proxy::TerminalProxy;
 use crate::{host, log, pid_file, pidfd_socket, sealed_exe, unix_socket};
@@ -33,9 +35,10 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     let linux = spec.linux.as_ref().unwrap_or(&none);
     let namespaces = Namespaces::plan(linux)?;
     let ids = Ids::plan(linux, &namespaces)?;
-    let process = process_of(args, spec.process.clone().unwrap_or_default())?;
+    let process = process_of(args, bundle_process(&container)?.or(spec.process.clone()).unwrap_or_default())?;
     let keyring_for = namespaces.has(Kind::Mount).then_some(args.id.as_str());
-    let process = process_plan(&process, linux, &ids, host::support()?, keyring_for)?;
+    let process = process_plan(&process, linux, &ids, host::support(Some(&process))?, keyring_for)
+        .map_err(Error::naming_the_field)?;
     for warning in &process.warnings {
         log::warn(format_args!("{warning}"));
     }
@@ -44,8 +47,18 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     } else if args.console_socket.is_some() {
         return Err(super::create::no_use_for_console_socket());
     }
+    let filter = Filter::plan(linux.seccomp.as_ref(), process.no_new_privileges)?;
     let entry = Entry {
         process: &process,
+        filter: filter.as_ref(),
+        state: State {
+            oci_version: &spec.oci_version,
+            id: &args.id,
+            status: Status::Running.name(),
+            pid: container.record.init_process_pid,
+            bundle: container.record.bundle().to_string_lossy(),
+            annotations: &spec.annotations,
+        },
         init: container.init()?.ok_or_else(stopped)?.into_pidfd(),
         namespaces: own_namespaces(&container, &namespaces)?,
         caller: host::caller(),
@@ -59,6 +72,9 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     let pidfd_socket = args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?;
     let starting = || "unable to start container process".to_owned();
     let mut entered = enter(&entry).during(starting)?;
+    // Before the program writes its first line.
+    let terminal = entered.terminal.take().map(TerminalProxy::new).transpose();
+    let terminal = terminal.inspect_err(|_| entered.child.kill_and_reap())?;
     let announced =
         announce(&entered, args, pidfd_socket).and_then(|()| entered.end.start().during(starting));
     announced.inspect_err(|_| entered.child.kill_and_reap())?;
@@ -68,7 +84,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         pidfd: entered.child.pidfd.as_fd(),
         signals,
         orphans: Orphans::Leave,
-        terminal: entered.terminal.take().map(TerminalProxy::new).transpose()?,
+        terminal,
         notify: None,
     };
     foreground.wait()
@@ -93,6 +109,21 @@ fn stored_spec(container: &Container) -> Result<Spec> {
     let what = || format!("read the configuration of container {}", container.dir.id());
     let json = container.dir.read_config()?.ok_or_else(|| Error::WrongState(what()))?;
     spec::parse(&json).map_err(|source| Error::Json { what: what(), source })
+}
+
+/// The process as the bundle describes it now, as runc takes it; none when the bundle is gone, which an engine may
+/// have removed.
+fn bundle_process(container: &Container) -> Result<Option<Process>> {
+    let bundle = container.record.bundle();
+    if bundle.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    match load_spec(bundle) {
+        Ok(spec) => Ok(spec.process),
+        Err(Error::NoConfig(_)) => Ok(None),
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn process_of(args: &ExecArgs, container: Process) -> Result<Process> {

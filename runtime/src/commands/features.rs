@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use knarr_seccomp::Abi;
 use serde::Serialize;
 
 use super::view::to_indented_json;
 use crate::cli::{Globals, Manners, Program};
 use crate::error::Result;
+use crate::plan::mount_options::known_words;
 use crate::plan::namespaces::Kind;
 use crate::{capabilities, mempolicy, spec, sys};
 
@@ -65,6 +65,8 @@ struct Seccomp {
     actions: Names,
     operators: Names,
     archs: Names,
+    known_flags: Names,
+    supported_flags: Names,
 }
 
 #[derive(Serialize)]
@@ -77,19 +79,6 @@ struct MemoryPolicy {
 struct MountExtensions {
     idmap: Enabled,
 }
-
-/// The words of a mount's `options` that have a meaning of their own, sorted; id-mapped mounts have a place of theirs.
-#[rustfmt::skip]
-const MOUNT_OPTIONS: &[&str] = &[
-    "async", "atime", "bind", "copy-symlink", "defaults", "dest-nofollow", "dev", "diratime", "dirsync",
-    "exec", "iversion", "lazytime", "loud", "mand", "noatime", "nodev", "nodiratime", "noexec",
-    "noiversion", "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid", "nosymfollow", "private",
-    "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "rnoatime", "rnodev",
-    "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro", "rprivate",
-    "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow", "runbindable",
-    "rw", "shared", "silent", "slave", "src-nofollow", "strictatime", "suid", "symfollow", "sync",
-    "tmpcopyup", "unbindable",
-];
 
 pub(crate) fn run(globals: &Globals) -> Result<()> {
     let mut json = to_indented_json(&features(&globals.program), "    ")?;
@@ -109,16 +98,18 @@ fn features(program: &Program) -> Features {
             "poststart",
             "poststop",
         ],
-        mount_options: MOUNT_OPTIONS.to_vec(),
+        mount_options: known_words().collect(),
         linux: Linux {
             namespaces: Kind::all().map(Kind::name).collect(),
             capabilities: capabilities::NAMES.to_vec(),
-            cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: Seccomp {
                 enabled: true,
                 actions: knarr_seccomp::features::actions().to_vec(),
                 operators: knarr_seccomp::features::operators().to_vec(),
-                archs: archs(),
+                archs: knarr_seccomp::features::archs(),
+                known_flags: knarr_seccomp::features::known_flags().to_vec(),
+                supported_flags: knarr_seccomp::features::supported_flags(),
             },
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
@@ -134,12 +125,6 @@ fn features(program: &Program) -> Features {
         // `bundle` would collide with the label that records the bundle's path.
         potentially_unsafe_config_annotations: vec!["bundle", "org.systemd.property.", "org.criu.config"],
     }
-}
-
-fn archs() -> Names {
-    let mut archs: Names = Abi::ALL.iter().map(|abi| abi.name()).collect();
-    archs.sort_unstable();
-    archs
 }
 
 /// The version under the key of the program we stand in for, and that there is no checkpointing.

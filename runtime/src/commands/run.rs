@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::foreground::{Foreground, Orphans};
 use crate::notify_socket::{Manager, NotifySocket};
 use crate::parent::{self, Design, Made, Purpose};
+use crate::plan::hooks::Hooks;
 use crate::terminal_proxy::TerminalProxy;
 use crate::{log, sealed_exe, sys, teardown};
 
@@ -21,7 +22,7 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
         check_terminal(design.plan.process.terminal, args.console_socket.is_some())?;
         let made = parent::make(globals, args, &design, Purpose::Run(None))?;
         let notify = bind_notify(&made, &design)?;
-        start(&made)?;
+        start(&made, &design.plan.hooks)?;
         if let Some(notify) = notify {
             notify.serve_until_ready(made.child.pid, made.child.pidfd.as_fd())?;
         }
@@ -38,39 +39,42 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
     }
     let mut made = parent::make(globals, args, &design, Purpose::Run(Some(&signals)))?;
     let notify = bind_notify(&made, &design)?;
-    start(&made)?;
+    // Before the program writes its first line.
+    let terminal = made.terminal.take().map(TerminalProxy::new).transpose();
+    let terminal = terminal.inspect_err(|_| give_up(&made, &design.plan.hooks))?;
+    start(&made, &design.plan.hooks)?;
     made.container.dir.unlock()?;
     let foreground = Foreground {
         pid: made.child.pid,
         pidfd: made.child.pidfd.as_fd(),
         signals: &signals,
         orphans,
-        terminal: made.terminal.take().map(TerminalProxy::new).transpose()?,
+        terminal,
         notify,
     };
     let status = foreground.wait();
     if !args.keep {
         made.container.dir.lock()?;
-        teardown::destroy(&made.store, &made.container)?;
+        teardown::destroy_with(&made.store, &made.container, &design.plan.hooks)?;
     }
     status
 }
 
 fn bind_notify(made: &Made, design: &Design) -> Result<Option<NotifySocket>> {
     let socket = design.manager.as_ref().map(Manager::bind).transpose();
-    socket.inspect_err(|_| give_up(made))
+    socket.inspect_err(|_| give_up(made, &design.plan.hooks))
 }
 
 /// Lets the program run. One that cannot run, or whose poststart hooks fail, leaves no container.
-fn start(made: &Made) -> Result<()> {
-    let started = made.end.start().and_then(|()| poststart(&made.container));
-    started.inspect_err(|_| give_up(made))
+fn start(made: &Made, hooks: &Hooks) -> Result<()> {
+    let started = made.end.start().and_then(|()| poststart(&made.container, hooks));
+    started.inspect_err(|_| give_up(made, hooks))
 }
 
 /// What is left is removed; the error that led here stays the answer.
-fn give_up(made: &Made) {
+fn give_up(made: &Made, hooks: &Hooks) {
     made.child.kill_and_reap();
-    if let Err(error) = teardown::destroy(&made.store, &made.container) {
+    if let Err(error) = teardown::destroy_with(&made.store, &made.container, hooks) {
         log::warn(format_args!("{}", error.line()));
     }
 }

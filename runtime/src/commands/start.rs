@@ -7,7 +7,7 @@ use crate::container::{Container, Status};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Environment, State};
 use crate::notify_socket::Manager;
-use crate::plan::hooks::Stage;
+use crate::plan::hooks::{Hooks, Stage};
 use crate::{log, spec, start_gate, teardown};
 
 pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
@@ -28,7 +28,8 @@ pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
     start_gate::open(&gate, || container.dir.remove_gate())?;
     // A hook may well call the runtime for its own container.
     container.dir.unlock()?;
-    poststart(&container).inspect_err(|_| {
+    let hooks = teardown::recorded_hooks(&container);
+    hooks.and_then(|hooks| poststart(&container, &hooks)).inspect_err(|_| {
         if let Err(error) = teardown::kill_and_wait(&container) {
             log::warn(format_args!("{}", error.line()));
         }
@@ -40,15 +41,14 @@ pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
 }
 
 /// Runs the poststart hooks of a container whose program runs.
-pub(super) fn poststart(container: &Container) -> Result<()> {
-    let hooks = teardown::recorded_hooks(container)?;
+pub(super) fn poststart(container: &Container, hooks: &Hooks) -> Result<()> {
     let record = &container.record;
     let state = State {
         oci_version: spec::VERSION,
         id: &record.id,
         status: Status::Running.name(),
         pid: record.init_process_pid,
-        bundle: &record.bundle().to_string_lossy(),
+        bundle: record.bundle().to_string_lossy(),
         annotations: &record.annotations(),
     };
     hooks::run(Stage::Poststart, hooks.of(Stage::Poststart), &state, Environment::Inherit)

@@ -1,8 +1,10 @@
 //! One log line, as logrus' TextFormatter (without a terminal) and JSONFormatter write it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::{Format, Level, clock};
+use super::{Format, Level};
+use crate::timestamp::rfc3339;
 
 /// What one line says. `errno` and `field` are ours, in JSON alone: the number of the failed call's error and the
 /// JSON pointer of the configuration field at fault.
@@ -25,7 +27,7 @@ impl Record<'_> {
     }
 
     fn text(&self) -> String {
-        let (time, level) = (clock::rfc3339(self.seconds), self.level.name());
+        let (time, level) = (rfc3339(Duration::from_secs(self.seconds)), self.level.name());
         let mut line = format!("time=\"{time}\" level={level} msg=");
         push_value(&mut line, &self.message);
         if let Some(caller) = &self.caller {
@@ -49,7 +51,7 @@ impl Record<'_> {
             let _ = write!(line, "\"file\":{},", quoted_json(caller));
         }
         let (level, message) = (self.level.name(), quoted_json(&self.message));
-        let time = clock::rfc3339(self.seconds);
+        let time = rfc3339(Duration::from_secs(self.seconds));
         let _ = writeln!(line, "\"level\":\"{level}\",\"msg\":{message},\"time\":\"{time}\"}}");
         line
     }

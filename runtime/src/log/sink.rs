@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Write as _, stderr};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ impl Target {
     /// Opens the file for appending, or connects to the daemon.
     pub(crate) fn open(&self) -> sys::Result<Sink> {
         Ok(match self {
-            Self::Stderr => Sink::Stderr,
+            Self::Stderr => Sink::Stderr(Some(own_stderr()?)),
             Self::File(path) => Sink::File(
                 OpenOptions::new()
                     .append(true)
@@ -52,6 +53,12 @@ impl Target {
     }
 }
 
+/// A descriptor of our own: in a container with a terminal, number 2 becomes that terminal.
+fn own_stderr() -> sys::Result<File> {
+    let stderr = stderr().as_fd().try_clone_to_owned();
+    Ok(stderr.named(|| "fcntl(2, F_DUPFD_CLOEXEC)".into())?.into())
+}
+
 fn connect(path: &str) -> sys::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound().named(|| "socket(AF_UNIX, SOCK_DGRAM)".into())?;
     socket.connect(path).named(|| format!("connect {path}"))?;
@@ -59,18 +66,25 @@ fn connect(path: &str) -> sys::Result<UnixDatagram> {
 }
 
 pub(crate) enum Sink {
-    Stderr,
+    /// `None`: whatever number 2 is, before anybody has said where to log.
+    Stderr(Option<File>),
     File(File),
-    Journal { socket: UnixDatagram, id: String },
-    Syslog { socket: UnixDatagram, id: String },
+    Journal {
+        socket: UnixDatagram,
+        id: String,
+    },
+    Syslog {
+        socket: UnixDatagram,
+        id: String,
+    },
 }
 
 impl Sink {
     pub(super) fn write(&self, record: &Record<'_>, format: Format) {
         // Nowhere is left to report that the log failed.
         let _ = match self {
-            Self::Stderr => stderr().write_all(record.line(format).as_bytes()),
-            Self::File(file) => (&*file).write_all(record.line(format).as_bytes()),
+            Self::Stderr(None) => stderr().write_all(record.line(format).as_bytes()),
+            Self::Stderr(Some(file)) | Self::File(file) => (&*file).write_all(record.line(format).as_bytes()),
             Self::Journal { socket, id } => socket.send(journal_entry(record, id).as_bytes()).map(drop),
             Self::Syslog { socket, id } => socket.send(syslog_entry(record, id).as_bytes()).map(drop),
         };

@@ -65,7 +65,9 @@ fn from_device(index: usize, device: &Device) -> Result<DeviceNode> {
         "c" | "u" => NodeKind::Character,
         "b" => NodeKind::Block,
         "p" => NodeKind::Fifo,
-        other => return Err(Error::refused(field("type"), format!("invalid device type {other:?}"))),
+        other => {
+            return Err(Error::refused(field("type"), format!("invalid device type {other:?}")));
+        }
     };
     let number = |name: &str, value: i64| match kind {
         NodeKind::Fifo => Ok(0),

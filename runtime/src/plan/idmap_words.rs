@@ -105,7 +105,9 @@ fn parse_triplet(text: &str, container: &Map) -> std::result::Result<IdMapping, 
     let relative = text.strip_prefix('@');
     let numbers = relative.unwrap_or(text).split('-').map(str::parse::<u32>);
     let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| invalid())?;
-    let [container_id, mut host_id, size] = numbers[..] else { return Err(invalid()) };
+    let [container_id, mut host_id, size] = numbers[..] else {
+        return Err(invalid());
+    };
     if relative.is_some() {
         host_id = container.to_host(host_id).ok_or_else(|| {
             format!("could not find a user namespace mapping for the relative mapping {text:?}")

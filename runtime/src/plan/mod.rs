@@ -14,6 +14,7 @@ pub(crate) mod namespaces;
 pub(crate) mod net_devices;
 pub(crate) mod process;
 pub(crate) mod process_attributes;
+pub(crate) mod seccomp;
 pub(crate) mod sysctl;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ use self::mounts::{Pivot, Place, RootfsPlan};
 use self::namespaces::{Kind, Namespaces};
 use self::net_devices::NetDevice;
 use self::process::ProcessPlan;
+use self::seccomp::Filter;
 use self::sysctl::OwnNamespaces;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -46,6 +48,7 @@ pub(crate) struct Plan {
     pub(crate) net_devices: Vec<NetDevice>,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
+    pub(crate) seccomp: Option<Filter>,
 }
 
 /// What a plan is made from, besides the configuration.
@@ -57,6 +60,8 @@ pub(crate) struct Given<'a> {
     pub(crate) rootfs: &'a Path,
     pub(crate) pivot: Pivot,
     pub(crate) new_keyring: bool,
+    /// Joined by path, but the caller's own.
+    pub(crate) shared: Vec<Kind>,
 }
 
 impl Plan {
@@ -92,10 +97,11 @@ impl Plan {
             )?,
             hostname: spec.hostname.clone(),
             domainname: spec.domainname.clone(),
-            sysctls: sysctl::compile(&linux.sysctl, own_namespaces(&namespaces))?,
+            sysctls: sysctl::compile(&linux.sysctl, own_namespaces(&namespaces, &given.shared))?,
             net_devices: net_devices::plan(&linux.net_devices, &namespaces)?,
             hooks: Hooks::plan(spec.hooks.as_ref())?,
             limits: limits(linux, given.host)?,
+            seccomp: Filter::plan(linux.seccomp.as_ref(), process.no_new_privileges)?,
             namespaces,
             ids,
         })
@@ -137,12 +143,13 @@ fn limits(linux: &Linux, host: &Host) -> Result<Limits> {
     Ok(Limits::compile(resources, host.hierarchies.mode(), DeviceRules::Apply)?)
 }
 
-fn own_namespaces(namespaces: &Namespaces) -> OwnNamespaces {
+fn own_namespaces(namespaces: &Namespaces, shared: &[Kind]) -> OwnNamespaces {
+    let own = |kind| namespaces.has(kind) && !shared.contains(&kind);
     OwnNamespaces {
-        ipc: namespaces.has(Kind::Ipc),
-        network: namespaces.has(Kind::Network),
-        user: namespaces.has(Kind::User),
-        uts: namespaces.has(Kind::Uts),
+        ipc: own(Kind::Ipc),
+        network: own(Kind::Network),
+        user: own(Kind::User),
+        uts: own(Kind::Uts),
     }
 }
 
@@ -180,9 +187,6 @@ fn check_rootless(caller: Caller, namespaces: &Namespaces, ids: &Ids, process: &
 
 /// Refused, rather than left out in silence.
 fn refuse_what_is_not_there_yet(linux: &Linux) -> Result<()> {
-    if linux.seccomp.is_some() {
-        return Err(Error::refused("/linux/seccomp", "linux.seccomp is not supported by this version"));
-    }
     if linux.intel_rdt.is_some() {
         return Err(Error::refused("/linux/intelRdt", "linux.intelRdt is not supported by this version"));
     }

@@ -17,8 +17,6 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) const READONLY: Self = Self { set: MOUNT_ATTR_RDONLY, clear: 0 };
-
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -316,10 +314,6 @@ impl Options {
         !self.vfs.is_empty() || self.time != 0 || self.time_cleared || !self.superblock.is_empty()
     }
 
-    pub(crate) fn readonly(&self) -> bool {
-        self.vfs.set & MOUNT_ATTR_RDONLY != 0
-    }
-
     /// Exactly the flags named, all others off; access times stay as they are unless one was named.
     pub(crate) fn exact(&self) -> Attributes {
         let Attributes { set, clear } = self.asked();
@@ -400,7 +394,9 @@ fn split_data(word: &str) -> Vec<FsOption> {
 }
 
 fn option(part: &str) -> FsOption {
-    let Some((key, value)) = part.split_once('=') else { return FsOption::Flag(part.to_owned()) };
+    let Some((key, value)) = part.split_once('=') else {
+        return FsOption::Flag(part.to_owned());
+    };
     let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     let value = if key.ends_with("context") { unquoted.unwrap_or(value) } else { value };
     FsOption::Pair(key.to_owned(), value.to_owned())

@@ -122,6 +122,8 @@ pub(crate) struct Bind {
     pub(crate) copy_symlink: bool,
     /// A link as source is mounted itself.
     pub(crate) nofollow: bool,
+    /// The source is in the container's tree: it is what earlier mounts made of it.
+    pub(crate) in_tree: bool,
     pub(crate) idmap: Option<Idmap>,
 }
 
@@ -229,6 +231,14 @@ pub(crate) fn in_root(path: &str) -> String {
     parts.join("/")
 }
 
+/// Where in the root a destination is. One that begins with the host's path to the root is below the root, not below a
+/// path of that name in it, as for runc.
+fn target(rootfs: &Path, destination: &str) -> String {
+    let target = in_root(destination);
+    let below = rootfs.to_str().and_then(|rootfs| Path::new(&target).strip_prefix(in_root(rootfs)).ok());
+    below.and_then(Path::to_str).map_or(target.clone(), str::to_owned)
+}
+
 /// What lxcfs and the like may put over files of proc.
 const OVER_PROC: [&str; 10] = [
     "proc/cpuinfo",
@@ -282,22 +292,27 @@ impl Context<'_> {
         if !bind && mount.kind.is_empty() {
             return Err(refused("type", format!("invalid mount type for {:?}", mount.destination)));
         }
-        let target = in_root(&mount.destination);
+        let target = target(self.place.rootfs, &mount.destination);
         if target.is_empty() {
-            let reason =
-                format!("mountpoint {:?} is on the top of rootfs {:?}", mount.destination, self.place.rootfs);
+            let reason = format!(
+                "mountpoint {:?} is on the top of rootfs \"{}\"",
+                mount.destination,
+                self.place.rootfs.display()
+            );
             return Err(refused("destination", reason));
         }
-        let late_readonly = !bind && options.readonly() && (mount.kind == "tmpfs" || target == "dev");
         let kind = self.kind(index, mount, &options, bind)?;
         check_not_in_proc(&target, &kind).map_err(|reason| refused("destination", reason))?;
+        let (flags, recursive) = flags(&options, &kind);
+        let is_filled = matches!(kind, Kind::New(_)) && (mount.kind == "tmpfs" || target == "dev");
+        let late_readonly = is_filled && flags.is_some_and(|flags| flags.exact.set & READONLY != 0);
         Ok(MountPlan {
             index,
-            source: self.source(mount, bind),
+            source: self.source(mount, bind).map_err(|reason| refused("source", reason))?,
             destination: mount.destination.clone(),
             on: on(mount, &options, bind),
-            flags: flags(&options, bind, late_readonly),
-            recursive: options.recursive,
+            flags: if late_readonly { flags.map(Flags::writable) } else { flags },
+            recursive,
             propagation: options.propagation,
             kind,
             target,
@@ -317,6 +332,7 @@ impl Context<'_> {
                 recursive: options.recursive_bind,
                 copy_symlink: options.copy_symlink,
                 nofollow: options.source_nofollow,
+                in_tree: Path::new(&mount.source).starts_with(self.place.rootfs),
                 idmap,
             }),
             "cgroup" => Kind::Cgroup(self.file_system("cgroup", options)),
@@ -333,12 +349,13 @@ impl Context<'_> {
         Err(Error::refused(format!("/mounts/{index}"), reason))
     }
 
-    fn source(&self, mount: &Mount, bind: bool) -> String {
-        if bind {
-            // Joining an absolute path gives that path.
-            return self.place.bundle.join(&mount.source).to_string_lossy().into_owned();
+    fn source(&self, mount: &Mount, bind: bool) -> std::result::Result<String, String> {
+        if !bind {
+            return Ok(if mount.source.is_empty() { mount.kind.clone() } else { mount.source.clone() });
         }
-        if mount.source.is_empty() { mount.kind.clone() } else { mount.source.clone() }
+        // Joining an absolute path gives that path.
+        let path = self.place.bundle.join(&mount.source).into_os_string().into_string();
+        path.map_err(|path| format!("path is not valid UTF-8: {}", path.display()))
     }
 
     fn file_system(&self, name: &str, options: &Options) -> FileSystem {
@@ -360,7 +377,9 @@ impl Context<'_> {
     /// Without privileges, a file system may only belong to ids that the container has.
     fn check_owners(&self, options: &Options) -> std::result::Result<(), String> {
         for option in &options.data {
-            let FsOption::Pair(key, value) = option else { continue };
+            let FsOption::Pair(key, value) = option else {
+                continue;
+            };
             let map = match key.as_str() {
                 "uid" => &self.place.ids.uid_map,
                 "gid" => &self.place.ids.gid_map,
@@ -418,13 +437,29 @@ fn on(mount: &Mount, options: &Options, bind: bool) -> On {
     }
 }
 
-fn flags(options: &Options, bind: bool, late_readonly: bool) -> Option<Flags> {
-    if bind && !options.names_flags() {
-        return None;
+const READONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+
+impl Flags {
+    fn writable(self) -> Self {
+        let writable = |Attributes { set, clear }| Attributes { set: set & !READONLY, clear };
+        Self { exact: writable(self.exact), lenient: writable(self.lenient) }
     }
-    let keep = if late_readonly { !Attributes::READONLY.set } else { !0 };
-    let without_late = |Attributes { set, clear }| Attributes { set: set & keep, clear };
-    Some(Flags { exact: without_late(options.exact()), lenient: without_late(options.lenient()) })
+}
+
+/// Flags for the mount, and changes to all mounts of its tree. A new file system is a tree of one.
+fn flags(options: &Options, kind: &Kind) -> (Option<Flags>, Attributes) {
+    let (exact, lenient) = (options.exact(), options.lenient());
+    match kind {
+        Kind::New(_) | Kind::Cgroup(_) => {
+            let Attributes { set, clear } = options.recursive;
+            let both = |flags: Attributes| Attributes { set: flags.set & !clear | set, clear: flags.clear };
+            (Some(Flags { exact: both(exact), lenient: both(lenient) }), Attributes::default())
+        }
+        Kind::Bind(_) | Kind::Remount { superblock: None } if !options.names_flags() => {
+            (None, options.recursive)
+        }
+        Kind::Bind(_) | Kind::Remount { .. } => (Some(Flags { exact, lenient }), options.recursive),
+    }
 }
 
 fn superblock_changes(options: &Options) -> Vec<FsOption> {

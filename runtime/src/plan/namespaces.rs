@@ -62,7 +62,7 @@ impl Kind {
         self.row().4
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         // runc accepts both the spec's names and the file names.
         KINDS.iter().find(|row| row.1 == name || row.2 == name).map(|row| row.0)
     }

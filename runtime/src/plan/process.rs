@@ -3,7 +3,7 @@
 //! Owns the program itself: arguments, environment, directory, user, terminal. The attributes that a system call
 //! each sets are compiled in `process_attributes`. Rules: config.md "Process"; texts are runc's where it has one.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use super::process_attributes as attributes;
@@ -135,7 +135,7 @@ impl ProcessPlan {
 impl Environment {
     fn new(env: &[String]) -> Result<Self> {
         let mut environment = Self::default();
-        let mut seen = HashSet::with_capacity(env.len());
+        let mut seen = BTreeSet::new();
         for (index, variable) in env.iter().enumerate().rev() {
             environment.add(variable, &mut seen).map_err(|reason| {
                 Error::refused(
@@ -149,7 +149,7 @@ impl Environment {
     }
 
     /// Adds one variable, coming from the last to the first.
-    fn add<'a>(&mut self, variable: &'a str, seen: &mut HashSet<&'a str>) -> Result<(), String> {
+    fn add<'a>(&mut self, variable: &'a str, seen: &mut BTreeSet<&'a str>) -> Result<(), String> {
         let (name, value) = variable.split_once('=').ok_or(": missing '='")?;
         if name.is_empty() {
             return Err(": name cannot be empty".into());

@@ -1,6 +1,6 @@
 //! Bind mounts: open_tree(2), mount_setattr(2), move_mount(2).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{CWD, FileType};
 
@@ -11,19 +11,28 @@ use crate::sys::mounts::{Depth, clone_tree, clone_tree_nofollow};
 use crate::sys::{self, Errno};
 
 use super::mount::{Mounted, change_attributes, find_target, put_in_place};
-use super::{Missing, RootDir, Sources};
+use super::{Missing, RootDir, Sources, Surroundings};
 
-pub(super) fn bind(root: &RootDir, mount: &MountPlan, bind: &Bind, sources: &mut Sources) -> Result<Mounted> {
+pub(super) fn bind(
+    root: &RootDir,
+    mount: &MountPlan,
+    bind: &Bind,
+    sources: &mut Sources,
+    around: &Surroundings<'_>,
+) -> Result<Mounted> {
     if bind.copy_symlink && is_symlink(&mount.source)? {
         root.symlink(&read_link_at(CWD, &mount.source)?, &mount.target)?;
         return Ok(Mounted::Nowhere);
     }
     let source = take_source(mount, bind, sources)?;
-    let (target, _) = find_target(root, mount, || kind_of(&source))?;
+    if bind.idmap.is_some() && bind.in_tree {
+        (around.map_source)(mount.index, source.as_fd())?;
+    }
+    let target = find_target(root, mount, || kind_of(&source))?;
     if target.path == "proc" && magic_of(&source)? != libc::PROC_SUPER_MAGIC {
         return Err(Error::refused(format!("/mounts/{}/source", mount.index), not_of_type_proc()));
     }
-    set_flags(&source, mount)?;
+    set_flags(&source, Depth::One, mount)?;
     put_in_place(&source, &target.fd, mount)?;
     Ok(Mounted::At(source))
 }
@@ -61,11 +70,11 @@ pub(super) fn clone_source(mount: &MountPlan, bind: &Bind) -> sys::Result<OwnedF
 }
 
 /// The named flags and no others; where others are locked (mount_namespaces(7)), the named ones on top of them.
-pub(super) fn set_flags(fd: &OwnedFd, mount: &MountPlan) -> Result<()> {
+pub(super) fn set_flags(fd: &OwnedFd, depth: Depth, mount: &MountPlan) -> Result<()> {
     let Some(flags) = mount.flags else { return Ok(()) };
-    match change_attributes(fd, Depth::One, flags.exact) {
+    match change_attributes(fd, depth, flags.exact) {
         Err(error) if error.errno == Errno::PERM => {
-            change_attributes(fd, Depth::One, flags.lenient).during(|| {
+            change_attributes(fd, depth, flags.lenient).during(|| {
                 "failed to set user-requested vfs flags on bind-mount: cannot change locked flags".into()
             })
         }

@@ -39,7 +39,7 @@ fn mount_unified(
     view: &CgroupView<'_>,
     plan: &RootfsPlan,
 ) -> Result<Mounted> {
-    let (target, _) = find_target(root, mount, || Ok(Missing::Directory))?;
+    let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
     let fs = FileSystem { name: "cgroup2".into(), ..fs.clone() };
     let made = match make_file_system(&fs, &mount.source, attributes, None) {
@@ -52,7 +52,7 @@ fn mount_unified(
                 }
                 result => {
                     let made = result?;
-                    bind::set_flags(&made, mount)?;
+                    bind::set_flags(&made, Depth::One, mount)?;
                     made
                 }
             }
@@ -64,7 +64,8 @@ fn mount_unified(
 }
 
 fn unified_source(view: &CgroupView<'_>) -> PathBuf {
-    let own = view.paths.get("").filter(|_| view.namespace);
+    // Never the whole hierarchy where there is a cgroup of its own: CVE-2023-25809.
+    let own = view.paths.get("");
     let whole =
         || view.hierarchies.iter().find(|hierarchy| is_unified(hierarchy)).map(|it| it.mount_point.clone());
     own.cloned().or_else(whole).unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"))
@@ -77,7 +78,7 @@ fn is_unified(hierarchy: &Hierarchy) -> bool {
 fn clone_directory(path: &Path) -> sys::Result<OwnedFd> {
     let text = path
         .to_str()
-        .ok_or_else(|| sys::Error { call: format!("open_tree({path:?})"), errno: Errno::ILSEQ })?;
+        .ok_or_else(|| sys::Error { call: format!("open_tree({})", path.display()), errno: Errno::ILSEQ })?;
     clone_tree(CWD, text, Depth::Tree)
 }
 
@@ -90,19 +91,31 @@ fn mount_legacy(
     view: &CgroupView<'_>,
     plan: &RootfsPlan,
 ) -> Result<Mounted> {
-    let (target, _) = find_target(root, mount, || Ok(Missing::Directory))?;
+    let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let top = make_file_system(&top_file_system(plan.label.as_deref()), "tmpfs", SAFE, None)?;
     put_in_place(&top, &target.fd, mount)?;
-    let readonly = mount.flags.map_or(0, |flags| flags.exact.set & libc::MOUNT_ATTR_RDONLY);
-    for hierarchy in view.hierarchies.iter() {
-        let Some(name) = hierarchy.mount_point.file_name().and_then(|name| name.to_str()) else { continue };
-        let made = open_hierarchy(hierarchy, mount, view, SAFE | readonly)?;
+    let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
+    let readonly = attributes & libc::MOUNT_ATTR_RDONLY;
+    // The usual flags are good for all of it: they are set at once, in the end.
+    let at_once = !view.namespace && attributes & SAFE == SAFE;
+    for hierarchy in view.hierarchies {
+        let Some(name) = hierarchy.mount_point.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        let made = open_hierarchy(hierarchy, view, SAFE | readonly)?;
+        if !view.namespace && !at_once {
+            bind::set_flags(&made, Depth::One, mount)?;
+        }
         make_dir_at(&top, name, 0o755)?;
         attach_at_nofollow(&made, &top, name)?;
         propagation::apply(made.as_fd(), &mount.propagation)?;
         link_controllers(&top, hierarchy, name)?;
     }
-    change_attributes(&top, Depth::One, Attributes { set: readonly, clear: 0 })?;
+    if at_once {
+        bind::set_flags(&top, Depth::Tree, mount)?;
+    } else {
+        change_attributes(&top, Depth::One, Attributes { set: readonly, clear: 0 })?;
+    }
     Ok(Mounted::At(top))
 }
 
@@ -113,19 +126,13 @@ fn top_file_system(label: Option<&str>) -> FileSystem {
     FileSystem { name: "tmpfs".into(), options, inherits_mode: false, copy_up: false, label_root: None }
 }
 
-fn open_hierarchy(
-    hierarchy: &Hierarchy,
-    mount: &MountPlan,
-    view: &CgroupView<'_>,
-    attributes: u64,
-) -> Result<OwnedFd> {
+/// `attributes`: for a mount of its own.
+fn open_hierarchy(hierarchy: &Hierarchy, view: &CgroupView<'_>, attributes: u64) -> Result<OwnedFd> {
     if view.namespace {
         let (fs, source) = namespaced(hierarchy);
         return Ok(make_file_system(&fs, &source, attributes, None)?);
     }
-    let made = clone_directory(&own_directory(hierarchy, view))?;
-    bind::set_flags(&made, mount)?;
-    Ok(made)
+    Ok(clone_directory(&own_directory(hierarchy, view)?)?)
 }
 
 /// The hierarchy that exists with these controllers, or this name, is the one that is mounted.
@@ -145,13 +152,12 @@ fn namespaced(hierarchy: &Hierarchy) -> (FileSystem, String) {
 }
 
 /// The container's cgroup; where it has none in this hierarchy, the one its maker is in.
-fn own_directory(hierarchy: &Hierarchy, view: &CgroupView<'_>) -> PathBuf {
-    let known = hierarchy.controllers.iter().find_map(|controller| view.paths.get(controller));
-    known.cloned().unwrap_or_else(|| {
-        let own = view.hierarchies.own(hierarchy).unwrap_or_default();
-        let own = own.strip_prefix("/").unwrap_or(&own);
-        hierarchy.mount_point.join(own)
-    })
+fn own_directory(hierarchy: &Hierarchy, view: &CgroupView<'_>) -> Result<PathBuf> {
+    if let Some(known) = hierarchy.controllers.iter().find_map(|controller| view.paths.get(controller)) {
+        return Ok(known.clone());
+    }
+    let own = view.hierarchies.own(hierarchy)?;
+    Ok(hierarchy.mount_point.join(own.strip_prefix("/").unwrap_or(&own)))
 }
 
 fn link_controllers(top: &OwnedFd, hierarchy: &Hierarchy, name: &str) -> sys::Result<()> {

@@ -13,47 +13,59 @@ use crate::sys::files::{chown_fd, exists, make_node_at, open_at, stat_fd, symlin
 use crate::sys::mounts::{Depth, attach_at_nofollow, clone_tree};
 use crate::sys::{self, Errno};
 
-use super::{Last, Missing, Root, RootDir, Sources};
+use super::{Last, Missing, RootDir, Sources};
 
 pub(super) fn fill_dev(
     root: &RootDir,
     nodes: &[DeviceNode],
-    in_user_namespace: bool,
+    means: Means,
     sources: &mut Sources,
 ) -> Result<()> {
-    let dev =
-        root.find("dev", Missing::Directory, Last::Follow).during(|| "configuring container /dev".into())?.fd;
-    // Without mknod(2) a node is the host's, bound.
-    let mut bind = in_user_namespace;
+    let found = root.find("dev", Missing::Directory, Last::Follow);
+    let dev = found.during(|| "configuring container /dev".into())?.fd;
+    let mut filling = Filling { root, dev: &dev, means, sources };
     for node in nodes {
-        place_node(root, &dev, node, &mut bind, sources)
-            .during(|| format!("configuring container /dev: error creating device nodes: /{}", node.path))?;
+        let act = || format!("configuring container /dev: error creating device nodes: /{}", node.path);
+        filling.place(node).during(act)?;
     }
     link_ptmx(&dev).during(|| "configuring container /dev: error setting up ptmx".into())?;
     link_standard(&dev).during(|| "configuring container /dev: error setting up /dev symlinks".into())
 }
 
-fn place_node(
-    root: &RootDir,
-    dev: &OwnedFd,
-    node: &DeviceNode,
-    bind: &mut bool,
-    sources: &mut Sources,
-) -> Result<()> {
-    let direct = node.path.strip_prefix("dev/").filter(|name| !name.contains('/'));
-    let (parent, name) = match direct {
-        Some(name) => (None, name),
-        None => root.parent(&node.path).map(|(parent, name)| (Some(parent), name))?,
-    };
-    let directory = parent.as_ref().map_or(dev.as_fd(), AsFd::as_fd);
-    if !*bind {
-        match make_node(directory, name, node) {
-            Err(error) if error.errno == Errno::PERM => *bind = true,
-            result => return Ok(result?),
+/// How a device gets to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Means {
+    /// mknod(2), until it is refused.
+    Make,
+    /// The host's is bound: no user namespace but the first may make devices.
+    Bind,
+}
+
+struct Filling<'a> {
+    root: &'a RootDir,
+    dev: &'a OwnedFd,
+    means: Means,
+    sources: &'a mut Sources,
+}
+
+impl Filling<'_> {
+    fn place(&mut self, node: &DeviceNode) -> Result<()> {
+        let direct = node.path.strip_prefix("dev/").filter(|name| !name.contains('/'));
+        let (parent, name) = match direct {
+            Some(name) => (None, name),
+            None => self.root.parent(&node.path).map(|(parent, name)| (Some(parent), name))?,
+        };
+        let directory = parent.as_ref().map_or(self.dev.as_fd(), AsFd::as_fd);
+        // Anybody may make a fifo.
+        if self.means == Means::Make || node.kind == NodeKind::Fifo {
+            match make_node(directory, name, node) {
+                Err(error) if error.errno == Errno::PERM => self.means = Means::Bind,
+                result => return Ok(result?),
+            }
         }
+        let prepared = node.index.and_then(|index| self.sources.take_device(index));
+        Ok(bind_node(directory, name, node, prepared)?)
     }
-    let prepared = node.index.and_then(|index| sources.take_device(index));
-    Ok(bind_node(directory, name, node, prepared)?)
 }
 
 fn kind(node: &DeviceNode) -> FileType {
@@ -139,33 +151,4 @@ pub(super) fn is_null(fd: impl AsFd) -> sys::Result<bool> {
     let stat = stat_fd(fd)?;
     let is_character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     Ok(is_character && stat.st_rdev == rustix::fs::makedev(1, 3))
-}
-
-/// Standard descriptors on the host's `/dev/null` move to the container's, so that no inode of the host is left.
-/// After [`super::enter_root`].
-pub(crate) fn reopen_null(root: &Root) -> Result<()> {
-    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    let mut null = None;
-    for (number, stream) in streams.into_iter().enumerate() {
-        if !is_null(stream)? {
-            continue;
-        }
-        let fd = match null.take() {
-            Some(fd) => fd,
-            None => open_null(root.dir()).during(|| "error reopening /dev/null inside container".into())?,
-        };
-        let set = [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr];
-        sys::Named::named(set[number](&fd), || format!("dup2({number})"))?;
-        null = Some(fd);
-    }
-    Ok(())
-}
-
-pub(super) fn open_null(root: &RootDir) -> sys::Result<OwnedFd> {
-    let dev = root.find("dev", Missing::Fail, Last::Follow)?.fd;
-    let null = open_at(&dev, "null", OFlags::RDWR | OFlags::NOFOLLOW)?;
-    if is_null(&null)? {
-        return Ok(null);
-    }
-    Err(sys::Error { call: "container's /dev/null is invalid".into(), errno: Errno::INVAL })
 }

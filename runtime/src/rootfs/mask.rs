@@ -1,14 +1,15 @@
 //! Masked and read-only paths.
 //!
-//! A file is covered by the host's null device, taken and verified before the root changes: the container's own may
-//! be a link to whatever its image likes (CVE-2025-31133). All directories are covered by one empty tmpfs. Each path
+//! A file is covered by a null device that was taken and verified before the root changed: what an image has at that
+//! name may be a link to whatever it likes (CVE-2025-31133). All directories are covered by one empty tmpfs. Each path
 //! is one look-up, that of move_mount(2); this happens after pivot_root(2), so that no path can lead out.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType};
 
 use crate::error::{During, Result};
+use crate::sys::files::kind_at;
 use crate::sys::mounts::{
     Depth, MountChange, attach_at, change_mount, clone_tree, clone_tree_at, clone_tree_nofollow, create_fs,
     mount_fs, open_fs, set_fs_option,
@@ -16,6 +17,7 @@ use crate::sys::mounts::{
 use crate::sys::{self, Errno};
 
 use super::devices::is_null;
+use super::{Last, Missing, RootDir};
 
 /// A cover that is put over many paths. A copy can only be made of one that is in place (before Linux 6.15), so the
 /// first goes out itself.
@@ -34,7 +36,9 @@ impl Cover {
         let next = match (self.ready.take(), &self.placed) {
             (Some(ready), _) => ready,
             (None, Some(placed)) => clone_tree_at(placed, Depth::One)?,
-            (None, None) => return Err(sys::Error { call: "cover".into(), errno: Errno::BADF }),
+            (None, None) => {
+                return Err(sys::Error { call: "cover".into(), errno: Errno::BADF });
+            }
         };
         match attach_at(&next, root, path) {
             Ok(()) => {
@@ -56,25 +60,26 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// While the host's tree is in sight.
-    pub(super) fn take_null(label: Option<String>) -> Result<Self> {
-        let null = clone_tree_nofollow(CWD, "/dev/null", Depth::One).during(|| "can't mask paths".into())?;
-        if !is_null(&null)? {
-            let error = sys::Error {
-                call: "the host's /dev/null is not the null device".into(),
-                errno: Errno::INVAL,
-            };
-            return Err(error).during(|| "can't mask paths".into());
-        }
+    /// Takes the container's null device, or else the host's, which must be in sight still.
+    ///
+    /// The container's keeps the host's devtmpfs out of it: a mount, even of one file, opens a whole file system to
+    /// open_by_handle_at(2).
+    pub(super) fn take_null(root: &RootDir, label: Option<String>) -> Result<Self> {
+        let null = container_null(root).map_or_else(host_null, Ok).during(|| "can't mask paths".into())?;
         Ok(Self { null: Cover::new(null), empty: None, label })
     }
 
     /// Covers a path inside the root; one that does not exist needs no cover.
+    ///
+    /// It is looked at first: a cover that finds no place has to be given up in the end, and for that the kernel takes
+    /// its time (an RCU grace period for each mount that was never attached).
     pub(super) fn cover(&mut self, root: BorrowedFd<'_>, path: &str) -> sys::Result<()> {
-        match self.null.put(root, path) {
-            // A directory: the kernel puts no file on one.
-            Err(error) if matches!(error.errno, Errno::INVAL | Errno::NOTDIR) => {}
-            result => return unless_missing(result),
+        let is_directory = match kind_at(root, path) {
+            Err(error) if error.errno == Errno::NOENT => return Ok(()),
+            result => result? == FileType::Directory,
+        };
+        if !is_directory {
+            return unless_missing(self.null.put(root, path));
         }
         let empty = match &mut self.empty {
             Some(empty) => empty,
@@ -82,6 +87,21 @@ impl Mask {
         };
         unless_missing(empty.put(root, path))
     }
+}
+
+/// What is copied is what was looked at, by descriptor. Whatever is amiss with it, there is the host's.
+fn container_null(root: &RootDir) -> Option<OwnedFd> {
+    let found = root.find("dev/null", Missing::Fail, Last::Keep).ok()?;
+    let null = is_null(&found.fd).ok()?;
+    null.then(|| clone_tree_at(&found.fd, Depth::One).ok()).flatten()
+}
+
+fn host_null() -> sys::Result<OwnedFd> {
+    let null = clone_tree_nofollow(CWD, "/dev/null", Depth::One)?;
+    if is_null(&null)? {
+        return Ok(null);
+    }
+    Err(sys::Error { call: "the host's /dev/null is not the null device".into(), errno: Errno::INVAL })
 }
 
 fn unless_missing(result: sys::Result<()>) -> sys::Result<()> {

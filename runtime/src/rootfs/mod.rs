@@ -1,9 +1,9 @@
 //! The root filesystem of a container: from a plan to a `/` that only the container sees.
 //!
-//! The parent calls [`sources::prepare`] before it clones. The child then calls, in this order, [`build`],
-//! [`enter_root`], [`finalize`] and [`restrict`]; hooks run in between, which is why they are apart. Until
-//! `enter_root` the child sees the host's tree, and afterwards no path of the host is opened. Everything is mounted
-//! by descriptor, Linux 5.12 or later: mount_namespaces(7), pivot_root(2).
+//! The parent calls [`prepare`] before it clones. The child then calls, in this order, [`build`], [`enter_root`],
+//! [`make_cwd`], [`finalize`] and [`restrict`]; hooks, the console and more go in between, which is why
+//! they are apart. Until `enter_root` the child sees the host's tree, and afterwards no path of the host is opened.
+//! Everything is mounted by descriptor, Linux 5.12 or later: mount_namespaces(7), pivot_root(2).
 
 mod bind;
 mod cgroup_mount;
@@ -20,6 +20,8 @@ mod tmpfs_copyup;
 mod scratch;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod userns_tests;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,16 +30,16 @@ use std::path::PathBuf;
 use knarr_cgroups::Hierarchies;
 
 use crate::error::{During, Result};
-use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
+use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use devices::reopen_null;
-pub(crate) use root_dir::{Found, Last, Missing, RootDir};
-pub(crate) use sources::{Sources, prepare};
+pub(crate) use sources::{Sources, map_source, prepare};
 
+use devices::Means;
 use mask::Mask;
 use mount::Mounted;
+use root_dir::{Found, Last, Missing, RootDir};
 
 /// What a child knows of its cgroups, for cgroup mounts.
 pub(crate) struct CgroupView<'a> {
@@ -55,6 +57,8 @@ pub(crate) struct Surroundings<'a> {
     /// Called once, before the first cgroup mount or at the end: returns when this process is in its cgroup and, where
     /// one is planned, in a new cgroup namespace.
     pub(crate) enter_cgroup: &'a mut dyn FnMut() -> Result<()>,
+    /// Has the parent map the ids of a source, which is mounted nowhere yet, as mount `usize` wants it.
+    pub(crate) map_source: &'a dyn Fn(usize, BorrowedFd<'_>) -> Result<()>,
 }
 
 /// A root filesystem that is built.
@@ -66,11 +70,6 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// The directory, for work inside before and after [`enter_root`].
-    pub(crate) fn dir(&self) -> &RootDir {
-        &self.dir
-    }
-
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.dir.fd()
     }
@@ -91,8 +90,7 @@ fn build_with_no_umask(
     around: &mut Surroundings<'_>,
 ) -> Result<Root> {
     let dir = propagation::prepare_root(plan).during(|| "error preparing rootfs".into())?;
-    let mask = if plan.masked.is_empty() { None } else { Some(Mask::take_null(plan.label.clone())?) };
-    let mut root = Root { dir, late_readonly: Vec::new(), mask };
+    let mut root = Root { dir, late_readonly: Vec::new(), mask: None };
     let mut in_cgroup = false;
     for mount in &plan.mounts {
         if !in_cgroup && shows_cgroups(mount) {
@@ -106,7 +104,11 @@ fn build_with_no_umask(
         }
     }
     if let Some(nodes) = &plan.dev {
-        devices::fill_dev(&root.dir, nodes, plan.user_namespace, &mut sources)?;
+        let means = if plan.user_namespace { Means::Bind } else { Means::Make };
+        devices::fill_dev(&root.dir, nodes, means, &mut sources)?;
+    }
+    if !plan.masked.is_empty() {
+        root.mask = Some(Mask::take_null(&root.dir, plan.label.clone())?);
     }
     if !in_cgroup {
         (around.enter_cgroup)()?;
@@ -130,7 +132,7 @@ fn mount_one(
     around: &Surroundings<'_>,
 ) -> Result<Mounted> {
     match &mount.kind {
-        Kind::Bind(bind) => bind::bind(&root.dir, mount, bind, sources),
+        Kind::Bind(bind) => bind::bind(&root.dir, mount, bind, sources, around),
         Kind::Cgroup(file_system) => cgroup_mount::mount(&root.dir, mount, file_system, &around.cgroup, plan),
         Kind::New(file_system) => mount::mount_new(plan, &root.dir, mount, file_system),
         Kind::Remount { superblock } => mount::remount(&root.dir, mount, superblock.as_deref()),
@@ -173,6 +175,9 @@ pub(crate) fn restrict(root: &mut Root, plan: &RootfsPlan) -> Result<()> {
 
 /// Makes the working directory where it is missing, mode 0755, owned by the container's root.
 pub(crate) fn make_cwd(root: &Root, cwd: &str) -> Result<()> {
+    if in_root(cwd).is_empty() {
+        return Ok(());
+    }
     let umask = set_umask(0o022);
     let found = root.dir.find(cwd, Missing::Directory, Last::Follow);
     set_umask(umask);

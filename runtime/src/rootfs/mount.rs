@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, OFlags};
 
-use crate::error::{Error, Result};
+use crate::error::{During, Error, Result};
 use crate::plan::mounts::{
     Attributes, FileSystem, FsOption, Kind, MountPlan, On, RootfsPlan, check_not_in_proc,
 };
@@ -33,12 +33,14 @@ pub(super) fn mount_new(
     mount: &MountPlan,
     fs: &FileSystem,
 ) -> Result<Mounted> {
-    let (target, existed) = find_target(root, mount, || Ok(Missing::Directory))?;
+    let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
-    let mode = if fs.inherits_mode && existed { Some(stat_fd(&target.fd)?.st_mode & 0o7777) } else { None };
+    let mode =
+        if fs.inherits_mode && !target.made { Some(stat_fd(&target.fd)?.st_mode & 0o7777) } else { None };
     let made = match make_file_system(fs, &mount.source, attributes, mode) {
-        Err(error) if fs.name == "sysfs" && error.errno == Errno::PERM && plan.user_namespace => {
-            return host_sys(plan, mount, &target.fd, attributes).map_err(|_| error.into());
+        Err(error) if is_withheld_sysfs(plan, fs, attributes, &error) => {
+            return host_sys(plan, mount, &target.fd, attributes)
+                .during(|| format!("{error}; bind /sys instead"));
         }
         result => result?,
     };
@@ -52,12 +54,15 @@ pub(super) fn mount_new(
     Ok(Mounted::At(made))
 }
 
-/// crun's way out where the kernel gives no sysfs, since the user namespace does not own the network namespace: the
-/// host's, read-only as it was asked for, and without the host's cgroups (CVE-2023-25809).
+/// The kernel gives a sysfs only to the user namespace that owns the network namespace.
+fn is_withheld_sysfs(plan: &RootfsPlan, fs: &FileSystem, attributes: u64, error: &sys::Error) -> bool {
+    let readonly = attributes & libc::MOUNT_ATTR_RDONLY != 0;
+    fs.name == "sysfs" && readonly && plan.user_namespace && error.errno == Errno::PERM
+}
+
+/// crun's way out of that: the host's sysfs, read-only as it was asked for, without the host's cgroups
+/// (CVE-2023-25809).
 fn host_sys(plan: &RootfsPlan, mount: &MountPlan, target: &OwnedFd, attributes: u64) -> Result<Mounted> {
-    if attributes & libc::MOUNT_ATTR_RDONLY == 0 {
-        return Err(sys::Error { call: "open_tree(\"/sys\")".into(), errno: Errno::PERM }.into());
-    }
     let made = clone_tree(CWD, "/sys", Depth::Tree)?;
     // The access time is the host's to choose.
     let set = attributes & (libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC);
@@ -97,28 +102,24 @@ fn configure(context: &OwnedFd, options: &[FsOption]) -> sys::Result<()> {
     })
 }
 
-/// The target of a mount, and whether it was there before.
+/// The target of a mount; what to make is asked only where it may be missing.
 pub(super) fn find_target(
     root: &RootDir,
     mount: &MountPlan,
     missing: impl FnOnce() -> sys::Result<Missing>,
-) -> Result<(Found, bool)> {
+) -> Result<Found> {
     if mount.on == On::OrdinaryDirectory {
-        let fd = root.ordinary_directory(&mount.target).map_err(|error| not_ordinary(mount, error))?;
-        return Ok((Found { fd, path: mount.target.clone() }, true));
+        return root.ordinary_directory(&mount.target).map_err(|error| not_ordinary(mount, error));
     }
-    let last = if mount.on == On::NotFollowed { Last::Keep } else { Last::Follow };
-    let (found, existed) = match root.find(&mount.target, Missing::Fail, last) {
-        Err(error) if error.errno == Errno::NOENT && mount.on == On::Anything => {
-            (root.find(&mount.target, missing()?, last)?, false)
-        }
-        result => (result?, true),
+    let found = match mount.on {
+        On::NotFollowed => root.find(&mount.target, Missing::Fail, Last::Keep)?,
+        _ => root.find_or(&mount.target, missing, Last::Follow)?,
     };
     // Links may have led to where the plan, which saw the words only, would have refused to go.
     if found.path != mount.target {
         check_really(&found.path, mount)?;
     }
-    Ok((found, existed))
+    Ok(found)
 }
 
 fn check_really(path: &str, mount: &MountPlan) -> Result<()> {
@@ -139,7 +140,7 @@ fn not_ordinary(mount: &MountPlan, error: sys::Error) -> Error {
     }
 }
 
-/// Recursive attributes, propagation, and the move onto the target.
+/// The move onto the target, attributes of the whole tree, propagation.
 pub(super) fn put_in_place(made: &OwnedFd, target: &OwnedFd, mount: &MountPlan) -> sys::Result<()> {
     change_attributes(made, Depth::Tree, mount.recursive)?;
     attach(made, target).map_err(|error| name_mismatch(made, target, error))?;
@@ -166,13 +167,13 @@ fn name_mismatch(made: &OwnedFd, target: &OwnedFd, error: sys::Error) -> sys::Er
 
 /// `remount`: the mount at the target changes; its superblock too, unless it is a bind.
 pub(super) fn remount(root: &RootDir, mount: &MountPlan, superblock: Option<&[FsOption]>) -> Result<Mounted> {
-    let (target, _) = find_target(root, mount, || Ok(Missing::Fail))?;
+    let target = find_target(root, mount, || Ok(Missing::Fail))?;
     if let Some(options) = superblock {
         let context = pick_fs(&target.fd)?;
         configure(&context, options)?;
         reconfigure_fs(&context)?;
     }
-    bind::set_flags(&target.fd, mount)?;
+    bind::set_flags(&target.fd, Depth::One, mount)?;
     change_attributes(&target.fd, Depth::Tree, mount.recursive)?;
     propagation::apply(target.fd.as_fd(), &mount.propagation)?;
     Ok(Mounted::At(target.fd))

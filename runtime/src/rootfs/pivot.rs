@@ -30,10 +30,12 @@ pub(super) fn enter(root: BorrowedFd<'_>, plan: &RootfsPlan) -> Result<()> {
 
 /// The old root ends up on top of the new one, at `.`, and is taken off again: no directory is needed for it.
 fn pivot(plan: &RootfsPlan) -> Result<()> {
-    let old = open_at(CWD, "/", OFlags::PATH | OFlags::DIRECTORY)?;
-    pivot_here()?;
-    // Where the old root is still shared with the host, its end here would be its end there.
-    if !cut_off(plan.propagation) {
+    if cut_off(plan.propagation) {
+        pivot_here()?;
+    } else {
+        // Where the old root is still shared with the host, its end here would be its end there.
+        let old = open_at(CWD, "/", OFlags::PATH | OFlags::DIRECTORY)?;
+        pivot_here()?;
         change_mount(&old, Depth::Tree, &slave())?;
     }
     Ok(detach(".")?)

@@ -22,23 +22,33 @@ pub(super) fn prepare_root(plan: &RootfsPlan) -> Result<RootDir> {
     let own_namespace = plan.jail != Jail::Chroot;
     if own_namespace {
         let (depth, change) = change_of(plan.propagation.unwrap_or(DEFAULT));
-        change_mount_at(Path::new("/"), depth, &change)?;
+        change_mount_at(Path::new("/"), depth, &change).map_err(name_old_kernel)?;
     }
     // As if its parent were so, which keeps what is mounted on the host below it from appearing inside.
     let parent = change(parent_peers(plan));
-    // A parent that is shared would carry the next mount to its peers, and pivot_root(2) refuses one (EINVAL).
-    if own_namespace && may_be_shared(plan.propagation.unwrap_or(DEFAULT)) {
+    if own_namespace && !is_plain(plan.propagation.unwrap_or(DEFAULT)) {
         change_parent(&plan.path, &parent)?;
     }
     let tree = clone_tree(CWD, path_text(&plan.path)?, Depth::Tree)?;
-    change_mount(&tree, Depth::One, &parent)?;
     attach_at(&tree, CWD, path_text(&plan.path)?)?;
+    change_mount(&tree, Depth::One, &parent)?;
     Ok(RootDir::new(tree))
 }
 
-/// After the default, or after any word for all mounts but `rshared`, no mount of this namespace is shared.
-fn may_be_shared(propagation: Propagation) -> bool {
-    !propagation.recursive || propagation.peers == Peers::Shared
+/// The first call that no kernel before 5.12 has.
+fn name_old_kernel(error: sys::Error) -> sys::Error {
+    match error.errno {
+        Errno::NOSYS => {
+            sys::Error { call: format!("Linux 5.12 or later is needed: {}", error.call), ..error }
+        }
+        _ => error,
+    }
+}
+
+/// Whether every mount may now be copied, and be the parent of a root. One that is shared would carry the root to its
+/// peers, and pivot_root(2) refuses it; one that is unbindable cannot be copied (both EINVAL).
+fn is_plain(propagation: Propagation) -> bool {
+    propagation.recursive && matches!(propagation.peers, Peers::Slave | Peers::Private)
 }
 
 fn parent_peers(plan: &RootfsPlan) -> Peers {

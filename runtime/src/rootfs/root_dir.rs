@@ -42,12 +42,16 @@ pub(crate) struct Found {
     pub(crate) fd: OwnedFd,
     /// Where it really is: below the root, without links. Empty for the root itself.
     pub(crate) path: String,
+    /// It was missing.
+    pub(crate) made: bool,
 }
 
 /// The kernel's own limit (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-/// How often others may get in the way of one lookup before it is given up.
+/// How often others may get in the way of one openat2(2) before it is given up for the walk.
 const MAX_RACES: usize = 128;
+/// More parts than a path has; only somebody who removes them as they are made gets there.
+const MAX_MADE: usize = 4096;
 
 impl RootDir {
     pub(crate) fn new(fd: OwnedFd) -> Self {
@@ -58,36 +62,54 @@ impl RootDir {
         self.fd.as_fd()
     }
 
-    /// Opens what exists, links followed inside the root. Never a magic link of proc.
-    pub(crate) fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
-        let path = dot_if_empty(path);
-        match self.try_openat2(path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS) {
-            Some(result) => result,
-            None => {
-                let found = self.walk(path, Missing::Fail, Last::Follow)?;
-                if flags.contains(OFlags::PATH) { Ok(found.fd) } else { reopen(&found.fd, flags) }
+    /// Finds a path, or makes it.
+    pub(crate) fn find(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
+        self.find_or(path, || Ok(missing), last)
+    }
+
+    /// The same; what to make is asked only where it may be missing.
+    pub(crate) fn find_or(
+        &self,
+        path: &str,
+        missing: impl FnOnce() -> Result<Missing>,
+        last: Last,
+    ) -> Result<Found> {
+        // openat2 takes no empty path.
+        match self.open_straight(if path.is_empty() { "." } else { path }) {
+            Some(Ok(fd)) => Ok(Found { fd, path: in_root(path), made: false }),
+            Some(Err(error)) if !matches!(error.errno, Errno::LOOP | Errno::NOENT) => Err(error),
+            Some(Err(_)) | None => {
+                let missing = missing()?;
+                let made = if missing == Missing::Directory { self.make_last(path) } else { None };
+                made.map_or_else(|| self.walk(path, missing, last), Ok)
             }
         }
     }
 
-    /// Finds a path, or makes it.
-    pub(crate) fn find(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
-        let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        match self.try_openat2(dot_if_empty(path), OFlags::PATH, straight) {
-            Some(Ok(fd)) => Ok(Found { fd, path: in_root(path) }),
-            Some(Err(error)) if !matches!(error.errno, Errno::LOOP | Errno::NOENT) => Err(error),
-            Some(Err(_)) | None => self.walk(path, missing, last),
+    /// Makes a directory in one that exists, with no link on the way. None: anything else is for the walk to find out.
+    fn make_last(&self, path: &str) -> Option<Found> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if path.is_empty() || in_root(path) != path {
+            return None;
         }
+        let directory = self.open_straight(if directory.is_empty() { "." } else { directory })?.ok()?;
+        make_dir_at(&directory, name, 0o755).ok()?;
+        let fd = open_at(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY).ok()?;
+        Some(Found { fd, path: path.to_owned(), made: true })
     }
 
     /// A directory to which no link leads, made where it is missing.
-    pub(crate) fn ordinary_directory(&self, path: &str) -> Result<OwnedFd> {
+    pub(crate) fn ordinary_directory(&self, path: &str) -> Result<Found> {
+        // The slash asks for a directory.
+        if let Some(Ok(fd)) = self.open_straight(&format!("{path}/")) {
+            return Ok(Found { fd, path: in_root(path), made: false });
+        }
         let found = self.find(path, Missing::Directory, Last::Keep)?;
         let is_directory = FileType::from_raw_mode(stat_fd(&found.fd)?.st_mode) == FileType::Directory;
         if found.path != in_root(path) || !is_directory {
             return Err(Error { call: format!("open({path:?})"), errno: Errno::NOTDIR });
         }
-        Ok(found.fd)
+        Ok(found)
     }
 
     /// The directory of a path, made where it is missing, and the last component.
@@ -111,15 +133,16 @@ impl RootDir {
     }
 
     /// None: the kernel does not let us use it, or cannot tell because something is being renamed.
-    fn try_openat2(&self, path: &str, flags: OFlags, resolve: ResolveFlags) -> Option<Result<OwnedFd>> {
+    fn open_straight(&self, path: &str) -> Option<Result<OwnedFd>> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         for _ in 0..MAX_RACES {
             if self.openat2_refused.get() {
                 return None;
             }
-            match open_at2(&self.fd, path, flags, resolve) {
+            match open_at2(&self.fd, path, OFlags::PATH, resolve) {
                 Err(error) if error.errno == Errno::AGAIN => {}
                 Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => {
-                    self.openat2_refused.set(true)
+                    self.openat2_refused.set(true);
                 }
                 result => return Some(result),
             }
@@ -128,23 +151,13 @@ impl RootDir {
     }
 
     fn walk(&self, path: &str, missing: Missing, last: Last) -> Result<Found> {
-        let mut walk = Walk { root: self.fd(), passed: Vec::new(), ahead: Vec::new(), links: 0, races: 0 };
+        let mut walk = Walk { root: self.fd(), passed: Vec::new(), ahead: Vec::new(), links: 0, made: 0 };
         walk.push(path);
         while let Some(name) = walk.ahead.pop() {
             walk.step(&name, missing, last)?;
         }
         walk.end()
     }
-}
-
-/// `openat` takes no empty path.
-fn dot_if_empty(path: &str) -> &str {
-    if path.is_empty() { "." } else { path }
-}
-
-/// Opens a directory that is open with O_PATH for use. What is no directory cannot be opened again without proc.
-fn reopen(fd: &OwnedFd, flags: OFlags) -> Result<OwnedFd> {
-    open_at(fd, ".", flags)
 }
 
 /// `..` is never given to the kernel: it goes back to a descriptor from which we came, so a directory that is
@@ -155,7 +168,7 @@ struct Walk<'a> {
     /// Components still to go, the next one last.
     ahead: Vec<String>,
     links: usize,
-    races: usize,
+    made: usize,
 }
 
 impl Walk<'_> {
@@ -205,9 +218,10 @@ impl Walk<'_> {
         } else {
             make_dir_at(self.here(), name, 0o755)
         };
-        self.races += 1;
+        self.made += 1;
         match made {
-            Err(error) if error.errno != Errno::EXIST || self.races > MAX_RACES => Err(error),
+            Err(error) if error.errno != Errno::EXIST => Err(error),
+            _ if self.made > MAX_MADE => Err(Error { call: format!("mkdir({name:?})"), errno: Errno::BUSY }),
             _ => {
                 self.ahead.push(name.to_owned());
                 Ok(())
@@ -221,7 +235,7 @@ impl Walk<'_> {
             Some((_, fd)) => fd,
             None => open_at(self.root, ".", OFlags::PATH | OFlags::DIRECTORY)?,
         };
-        Ok(Found { fd, path })
+        Ok(Found { fd, path, made: self.made > 0 })
     }
 }
 

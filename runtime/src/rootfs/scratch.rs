@@ -6,9 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::{CWD, Gid, OFlags, Uid};
 
-use crate::plan::ids::Ids;
+use crate::idmap::Caller;
+use crate::plan::ids::{Ids, Range};
 use crate::plan::mounts::{Pivot, Place, RootfsPlan};
 use crate::plan::namespaces::Namespaces;
 use crate::proc::{Proc, Scope};
@@ -16,6 +17,8 @@ use crate::sys::files::{open_at, read_to_end};
 
 pub(super) struct Scratch {
     path: PathBuf,
+    /// Lent by a process that removes it.
+    lent: bool,
 }
 
 impl Scratch {
@@ -24,7 +27,7 @@ impl Scratch {
         let name = format!("knarr-rootfs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
-        Self { path }
+        Self { path, lent: false }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -53,18 +56,27 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        if self.lent {
+            return;
+        }
         // Fails only where a test left a mount, which its own assertions are about.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
-/// A mount namespace for this thread. False, with a word, where the caller may not have one.
-pub(super) fn own_mounts() -> bool {
-    if let Err(error) = crate::sys::unshare(libc::CLONE_NEWNS) {
-        eprintln!("skipped: {error}");
-        return false;
+/// Runs a test in a thread with a mount namespace of its own, and an empty `root` in its directory.
+pub(super) fn isolated(test: impl FnOnce(&Scratch) + Send) {
+    // The directory's owner stays outside, where it can be removed after the test has changed its root.
+    let scratch = Scratch::new();
+    scratch.directory("root");
+    let run = || match crate::sys::unshare(libc::CLONE_NEWNS) {
+        Ok(()) => test(&scratch),
+        Err(error) => eprintln!("skipped: {error}"),
+    };
+    let result = std::thread::scope(|scope| scope.spawn(run).join());
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
     }
-    true
 }
 
 /// The plan of a configuration in JSON, with the namespaces it says and a mount namespace.
@@ -103,7 +115,7 @@ impl Table {
     pub(super) fn at(&self, point: &str) -> Option<Line> {
         let text = read_to_end(self.proc.open_file(&self.path, OFlags::RDONLY).unwrap()).unwrap();
         let text = String::from_utf8(text).unwrap();
-        text.lines().filter_map(Line::parse).filter(|line| line.point == point).last()
+        text.lines().filter_map(Line::parse).rfind(|line| line.point == point)
     }
 
     pub(super) fn count(&self) -> usize {
@@ -146,4 +158,56 @@ impl Line {
 pub(super) fn read(path: &str) -> std::io::Result<String> {
     let bytes = open_at(CWD, path, OFlags::RDONLY).and_then(read_to_end);
     bytes.map(|bytes| String::from_utf8(bytes).unwrap()).map_err(|error| error.errno.into())
+}
+
+/// Runs a test whose `body` is the first process of new user, pid, mount and IPC namespaces, plus those in `flags`.
+///
+/// `before` runs outside, in a mount namespace of its own. `name` is the test's: since only a process without other
+/// busy threads can be cloned, the test runs again, alone, in a process of its own.
+pub(super) fn in_user_namespace<T>(
+    name: &str,
+    flags: i32,
+    before: impl FnOnce(&Scratch) -> T,
+    body: impl FnOnce(T),
+) {
+    let Some(lent) = std::env::var_os("KNARR_TEST_ALONE") else {
+        return run_alone(name);
+    };
+    let scratch = Scratch { path: lent.into(), lent: true };
+    std::os::unix::fs::chown(scratch.directory("root"), Some(100_000), Some(100_000)).unwrap();
+    crate::sys::unshare(libc::CLONE_NEWNS).unwrap();
+    let prepared = before(&scratch);
+    let flags = flags | libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
+    let (waits, tells) = rustix::pipe::pipe().unwrap();
+    match crate::sys::clone3(u64::from(flags.unsigned_abs()), None).unwrap() {
+        crate::sys::Side::Child => {
+            drop(tells);
+            rustix::io::read(&waits, &mut [0]).unwrap();
+            rustix::thread::set_thread_res_gid(ROOT_GROUP, ROOT_GROUP, ROOT_GROUP).unwrap();
+            rustix::thread::set_thread_res_uid(ROOT, ROOT, ROOT).unwrap();
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(prepared)));
+            crate::sys::exit_now(i32::from(result.is_err()))
+        }
+        crate::sys::Side::Parent { pid, pidfd } => {
+            let map = || [Range { container: 0, host: 100_000, size: 65536 }].into_iter().collect();
+            crate::idmap::write(pid, &Ids { uid_map: map(), gid_map: map() }, Caller::Privileged).unwrap();
+            drop(tells);
+            let id = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd));
+            let status =
+                rustix::process::waitid(id, rustix::process::WaitIdOptions::EXITED).unwrap().unwrap();
+            assert_eq!(status.exit_status(), Some(0));
+        }
+    }
+}
+
+const ROOT: Uid = Uid::ROOT;
+const ROOT_GROUP: Gid = Gid::ROOT;
+
+fn run_alone(name: &str) {
+    let scratch = Scratch::new();
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    alone.args(["--exact", name, "--test-threads=1", "--nocapture"]);
+    let output = alone.env("KNARR_TEST_ALONE", scratch.path()).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}{stderr}");
 }

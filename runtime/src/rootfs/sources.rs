@@ -4,12 +4,12 @@
 //! only a process with rights over the file system may map its ids, once, while the mount is nowhere yet:
 //! mount_setattr(2), ID-mapped mounts.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, OFlags};
 
-use crate::error::{During, Result};
+use crate::error::{During, Error, Result};
 use crate::idmap::{self, Caller};
 use crate::plan::idmap_words::{Idmap, MappedIds};
 use crate::plan::ids::Ids;
@@ -68,7 +68,7 @@ fn prepare_bind(
     bind: &Bind,
     known: &mut KnownNamespaces,
 ) -> Result<Option<OwnedFd>> {
-    if bind.idmap.is_none() && !plan.user_namespace {
+    if bind.in_tree || bind.idmap.is_none() && !plan.user_namespace {
         return Ok(None);
     }
     let tree = match bind::clone_source(mount, bind) {
@@ -80,10 +80,27 @@ fn prepare_bind(
     let host = plan.propagation.unwrap_or(Propagation { peers: Peers::Slave, recursive: true });
     propagation::apply(tree.as_fd(), &[Propagation { recursive: true, ..host }])?;
     if let Some(idmap) = &bind.idmap {
-        map_ids(&tree, idmap, known)
+        map_ids(tree.as_fd(), idmap, known)
             .during(|| format!("failed to set MOUNT_ATTR_IDMAP on {}", mount.source))?;
     }
     Ok(Some(tree))
+}
+
+/// Maps the ids of a source that only the child could open: `tree` is its copy, mounted nowhere yet.
+pub(crate) fn map_source(plan: &RootfsPlan, index: usize, tree: BorrowedFd<'_>) -> Result<()> {
+    let Some((mount, idmap)) = plan.mounts.iter().find(|mount| mount.index == index).and_then(idmapped)
+    else {
+        return Err(Error::WrongState(format!("mounts[{index}] is not to be id-mapped")));
+    };
+    map_ids(tree, idmap, &mut Vec::new())
+        .during(|| format!("failed to set MOUNT_ATTR_IDMAP on {}", mount.source))
+}
+
+fn idmapped(mount: &MountPlan) -> Option<(&MountPlan, &Idmap)> {
+    match &mount.kind {
+        Kind::Bind(Bind { idmap: Some(idmap), .. }) => Some((mount, idmap)),
+        _ => None,
+    }
 }
 
 /// Devices with a path of their own: those below `/dev` that every host has are in reach.
@@ -97,14 +114,11 @@ fn prepare_devices(plan: &RootfsPlan) -> Vec<(usize, OwnedFd)> {
         .collect()
 }
 
-fn map_ids(tree: &OwnedFd, idmap: &Idmap, known: &mut KnownNamespaces) -> Result<()> {
-    let at = match known.iter().position(|(ids, _)| *ids == idmap.ids) {
-        Some(at) => at,
-        None => {
-            known.push((idmap.ids.clone(), open_namespace(&idmap.ids)?));
-            known.len() - 1
-        }
-    };
+fn map_ids(tree: BorrowedFd<'_>, idmap: &Idmap, known: &mut KnownNamespaces) -> Result<()> {
+    let at = known.iter().position(|(ids, _)| *ids == idmap.ids).unwrap_or(known.len());
+    if at == known.len() {
+        known.push((idmap.ids.clone(), open_namespace(&idmap.ids)?));
+    }
     let depth = if idmap.recursive { Depth::Tree } else { Depth::One };
     let change = MountChange { ids: Some(known[at].1.as_fd()), ..MountChange::default() };
     match change_mount(tree, depth, &change) {
@@ -126,7 +140,7 @@ fn open_namespace(ids: &MappedIds) -> Result<OwnedFd> {
 
 fn open_user_namespace(path: &Path) -> sys::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
-        .named(|| format!("open({path:?})"))
+        .named(|| format!("open({})", path.display()))
 }
 
 /// A user namespace exists as long as a process or a descriptor is in it: a child makes it and waits until the

@@ -7,7 +7,7 @@
 //! Three things Go takes are refused: keys in another case (`OCIVERSION`), text that is not UTF-8, and anything
 //! after the document. No tool writes them, and each is more likely a damaged file than a wish.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Value, error::Category};
 
 /// Reads one document.
@@ -24,10 +24,19 @@ pub(crate) fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
 fn parse_forgiving<T: DeserializeOwned>(json: &[u8], strict: serde_json::Error) -> serde_json::Result<T> {
     let mut document: Value = serde_json::from_slice(json)?;
     drop_nulls(&mut document);
-    serde_json::from_value(document).map_err(|forgiving: serde_json::Error| {
+    // As text again: reading from the `Value` would double the code that reads each type.
+    serde_json::from_slice(&serde_json::to_vec(&document)?).map_err(|forgiving| {
+        let complaint = without_position(&forgiving);
         // The same complaint, but the first pass knows where.
-        if strict.to_string().starts_with(&forgiving.to_string()) { strict } else { forgiving }
+        if strict.to_string().starts_with(&complaint) { strict } else { serde_json::Error::custom(complaint) }
     })
+}
+
+/// A place in a text that the user never sees says nothing.
+fn without_position(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    text.truncate(text.rfind(" at line ").unwrap_or(text.len()));
+    text
 }
 
 fn drop_nulls(value: &mut Value) {

@@ -11,6 +11,7 @@ mod hooks;
 mod json;
 mod linux;
 mod mounts;
+mod place;
 mod process;
 
 use std::collections::BTreeMap;
@@ -21,12 +22,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) use hooks::{Hook, Hooks};
 pub(crate) use json::parse;
 pub(crate) use linux::{
-    Device, IdMapping, IntelRdt, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset,
+    Device, IdMapping, Linux, MemoryPolicy, Namespace, NetDevice, Personality, TimeOffset,
 };
 pub(crate) use mounts::{Mount, Root};
-pub(crate) use process::{
-    Capabilities, ConsoleSize, CpuAffinity, IoPriority, Process, Rlimit, Scheduler, User,
-};
+pub(crate) use place::pointer;
+pub(crate) use process::{Capabilities, CpuAffinity, IoPriority, Process, Rlimit, Scheduler};
+#[cfg(test)]
+pub(crate) use process::{ConsoleSize, User};
 
 /// The version of the specification these structs describe.
 pub(crate) const VERSION: &str = "1.3.0";

@@ -23,8 +23,11 @@ pub(crate) struct SchedAttr {
 }
 
 impl SchedAttr {
-    pub(crate) const SIZE: u32 = size_of::<Self>() as u32;
+    /// Of the struct, in bytes (`SCHED_ATTR_SIZE_VER1`, Linux 5.3).
+    pub(crate) const SIZE: u32 = 56;
 }
+
+const _: () = assert!(size_of::<SchedAttr>() == 56);
 
 /// Sets the caller's scheduling policy and attributes.
 pub(crate) fn sched_setattr(attr: &SchedAttr) -> Result<()> {

@@ -70,6 +70,12 @@ pub(crate) fn stat_at(dir: impl AsFd, path: &str) -> Result<Stat> {
     rustix::fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW).named(|| format!("stat({path:?})"))
 }
 
+/// fstatat(2), links followed: what kind of file it is.
+pub(crate) fn kind_at(dir: impl AsFd, path: &str) -> Result<FileType> {
+    let stat = rustix::fs::statat(dir, path, AtFlags::empty()).named(|| format!("stat({path:?})"))?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
 /// fstatfs(2): the magic number of the file system.
 pub(crate) fn magic_of(fd: impl AsFd) -> Result<i64> {
     // The width of `f_type` differs between architectures.
@@ -148,11 +154,13 @@ pub(crate) fn copy_content(from: impl AsFd, to: impl AsFd) -> Result<()> {
         match copied {
             // Files of proc and sys claim to be empty to copy_file_range.
             Ok(0) | Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) if !sendfile => {
-                sendfile = true
+                sendfile = true;
             }
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            Err(errno) => return Err(Error { call: "sendfile".into(), errno }),
+            Err(errno) => {
+                return Err(Error { call: "sendfile".into(), errno });
+            }
         }
     }
 }
@@ -163,7 +171,9 @@ pub(crate) fn attributes_of(fd: impl AsFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let length = match rustix::fs::flistxattr(&fd, &mut names[..]) {
         Ok(length) => length,
         Err(Errno::OPNOTSUPP) => 0,
-        Err(errno) => return Err(Error { call: "flistxattr".into(), errno }),
+        Err(errno) => {
+            return Err(Error { call: "flistxattr".into(), errno });
+        }
     };
     let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
     names.map(|name| Ok((name.to_vec(), attribute_of(&fd, name)?))).collect()

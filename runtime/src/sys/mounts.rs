@@ -122,8 +122,11 @@ pub(crate) fn attach_at_nofollow(mount: impl AsFd, dir: impl AsFd, path: &str) -
 }
 
 fn attach_with(mount: impl AsFd, dir: impl AsFd, path: &str, flags: MoveMountFlags) -> Result<()> {
-    rustix::mount::move_mount(mount, "", dir, path, flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .named(|| if path.is_empty() { "move_mount".into() } else { format!("move_mount({path:?})") })
+    rustix::mount::move_mount(mount, "", dir, path, flags | MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).named(
+        || {
+            if path.is_empty() { "move_mount".into() } else { format!("move_mount({path:?})") }
+        },
+    )
 }
 
 /// What mount_setattr(2) changes; the default changes nothing.

@@ -1,7 +1,7 @@
-//! Signals: blocked, read from a descriptor, sent to a pidfd (signal(7), signalfd(2)).
+//! Signals: blocked, and read from a descriptor (signal(7), signalfd(2)).
 
 use std::fmt;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::{Errno, Error, Result, check, check_fd};
 
@@ -44,6 +44,30 @@ pub(crate) fn set_signal_mask(mask: &SignalMask) -> Result<()> {
     Ok(())
 }
 
+/// Runs `act` with no signal blocked, as a child that it starts should begin.
+pub(crate) fn with_unblocked_signals<T>(act: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    let as_io = |error: Error| std::io::Error::from(error.errno);
+    let blocked = block_signals().map_err(as_io)?;
+    set_signal_mask(&no_signal()).map_err(as_io)?;
+    let result = act();
+    set_signal_mask(&blocked).map_err(as_io)?;
+    result
+}
+
+/// The C library's name of a signal, in lower case as Go prints it.
+pub(crate) fn signal_text(signal: libc::c_int) -> String {
+    // SAFETY: strsignal returns a string that lives until the next call; this process has one thread.
+    let text = unsafe {
+        let text = libc::strsignal(signal);
+        if text.is_null() {
+            std::borrow::Cow::from("unknown")
+        } else {
+            std::ffi::CStr::from_ptr(text).to_string_lossy()
+        }
+    };
+    text.to_lowercase()
+}
+
 /// A descriptor that yields the caller's pending blocked signals, without waiting for one.
 pub(crate) fn signalfd() -> Result<OwnedFd> {
     let all = every_signal();
@@ -61,6 +85,15 @@ fn every_signal() -> SignalMask {
     }
 }
 
+fn no_signal() -> SignalMask {
+    let mut none = std::mem::MaybeUninit::uninit();
+    // SAFETY: the call initialises the set and cannot fail.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        SignalMask(none.assume_init())
+    }
+}
+
 /// Gives a signal its default effect again.
 pub(crate) fn reset_signal(signal: libc::c_int) -> Result<()> {
     // SAFETY: no handler is installed.
@@ -68,21 +101,5 @@ pub(crate) fn reset_signal(signal: libc::c_int) -> Result<()> {
     if old == libc::SIG_ERR {
         check(-1, || format!("signal({signal}, SIG_DFL)"))?;
     }
-    Ok(())
-}
-
-/// Sends a signal to the process behind a pidfd.
-pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<()> {
-    // SAFETY: no siginfo, so no pointers.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    };
-    check(ret, || format!("pidfd_send_signal({signal})"))?;
     Ok(())
 }

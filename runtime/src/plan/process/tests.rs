@@ -259,7 +259,7 @@ fn an_io_priority_has_a_class_and_a_level() {
 fn affinities_are_lists() {
     let with = |initial: &str, last: &str| {
         plan_with(|p| {
-            p.exec_cpu_affinity = Some(spec::CpuAffinity { initial: initial.into(), last: last.into() })
+            p.exec_cpu_affinity = Some(spec::CpuAffinity { initial: initial.into(), last: last.into() });
         })
     };
     let affinity = with("0-1", "").expect("a plan").affinity;

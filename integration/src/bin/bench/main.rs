@@ -1,0 +1,84 @@
+//! Compares `knarr` with Debian's runc and crun: the same work, interleaved in the same rounds, so that a busy
+//! hour hits all alike. Quote the ratios; absolute times belong to the machine and the hour.
+//!
+//! `bench [ROUNDS]`, as root. Peers that cannot run in a cgroup layout are named and left out.
+
+mod figures;
+mod subject;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use knarr_integration::{Layout, Runtime};
+use rustix::mount::{UnmountFlags, unmount};
+use subject::{Subject, Work};
+
+const ROUNDS: usize = 30;
+
+fn main() -> ExitCode {
+    let rounds = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(ROUNDS);
+    let mut failed = false;
+    for layout in [Layout::Hybrid, Layout::Unified] {
+        // A layout is a mount namespace, and a mount namespace belongs to a thread.
+        let compared = std::thread::spawn(move || compare(layout, rounds)).join();
+        if let Ok(Err(reason)) | Err(reason) = compared.map_err(|_| "the bench panicked".to_owned()) {
+            eprintln!("bench: {layout:?}: {reason}");
+            failed = true;
+        }
+    }
+    ExitCode::from(u8::from(failed))
+}
+
+fn compare(layout: Layout, rounds: usize) -> Result<(), String> {
+    layout.enter()?;
+    println!("## {layout:?} cgroups, {rounds} interleaved rounds, median (mean) in ms");
+    suit_crun(layout);
+    let mut subjects = Vec::new();
+    for runtime in [Runtime::Knarr, Runtime::Runc, Runtime::Crun] {
+        match Subject::new(runtime, layout).and_then(|subject| subject.try_out().map(|()| subject)) {
+            Ok(subject) => subjects.push(subject),
+            Err(reason) if runtime == Runtime::Knarr => return Err(reason),
+            Err(reason) => println!("{} is left out: {}", runtime.name(), reason.trim()),
+        }
+    }
+    for work in [Work::Run, Work::Life, Work::Exec, Work::Version] {
+        let times = interleave(&subjects, work, rounds)?;
+        figures::print_times(work.name(), &subjects, &times);
+    }
+    for subject in &subjects {
+        figures::print_costs(subject)?;
+    }
+    Ok(())
+}
+
+/// Debian's crun refuses a hybrid whose cgroup2 has controllers; without cgroup2 all three run. The mount
+/// namespace is ours.
+fn suit_crun(layout: Layout) {
+    let unified = "/sys/fs/cgroup/unified";
+    if layout == Layout::Hybrid && unmount(unified, UnmountFlags::DETACH).is_ok() {
+        println!("cgroup2 is unmounted for all, because crun 1.8 refuses some hybrids");
+    }
+    if layout == Layout::Unified && !subject::may_filter_devices() {
+        println!(
+            "all devices are allowed for all, because crun 1.8 cannot filter them without CAP_SYS_RESOURCE"
+        );
+    }
+}
+
+/// The times of each subject, one a round; the order of the subjects turns by one in each round.
+fn interleave(subjects: &[Subject], work: Work, rounds: usize) -> Result<Vec<Vec<Duration>>, String> {
+    let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
+    for subject in subjects {
+        subject.prepare(work)?;
+    }
+    for round in 0..rounds {
+        for turn in 0..subjects.len() {
+            let index = (round + turn) % subjects.len();
+            times[index].push(subjects[index].perform(work)?);
+        }
+    }
+    for subject in subjects {
+        subject.finish(work)?;
+    }
+    Ok(times)
+}
