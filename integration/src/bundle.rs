@@ -75,6 +75,14 @@ pub fn probe() -> PathBuf {
     programs().join("probe")
 }
 
+/// Docker's default profile for x86-64 and a container with Docker's default capabilities, as an engine would write it to
+/// `linux.seccomp`.
+#[must_use]
+pub fn docker_profile() -> Value {
+    let parsed = serde_json::from_str(include_str!("docker_profile.json"));
+    parsed.unwrap_or_else(|error| panic!("docker_profile.json: {error}"))
+}
+
 /// The default config: `runc spec` without a terminal, with a writable root, running `probe facts`.
 #[must_use]
 pub fn default_config(cgroup: &str) -> Value {

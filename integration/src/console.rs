@@ -95,7 +95,8 @@ impl Console {
     }
 }
 
-fn readable(fd: &impl std::os::fd::AsFd, limit: std::time::Duration) -> bool {
+/// Whether there is something to read, or an end, within `limit`.
+pub(crate) fn readable(fd: &impl std::os::fd::AsFd, limit: std::time::Duration) -> bool {
     let limit = Timespec::try_from(limit).ok();
     poll(&mut [PollFd::new(fd, PollFlags::IN)], limit.as_ref()).is_ok_and(|ready| ready > 0)
 }

@@ -7,6 +7,7 @@
 //! The crate owns no knowledge of how a runtime works inside: it looks at exit statuses, texts, files, processes
 //! and mounts.
 
+pub mod agent;
 pub mod answer;
 pub mod bundle;
 pub mod console;
@@ -19,6 +20,7 @@ pub mod sys;
 pub mod wait;
 pub mod world;
 
+pub use agent::{Agent, Listener};
 pub use answer::Answer;
 pub use console::Console;
 pub use holder::{Holder, namespace_of};

@@ -100,6 +100,49 @@ pub fn pid_of(pidfd: BorrowedFd<'_>) -> Option<i32> {
     info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
 }
 
+/// `struct seccomp_notif` of linux/seccomp.h.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct SeccompNotification {
+    pub id: u64,
+    pub pid: u32,
+    pub flags: u32,
+    pub number: i32,
+    pub token: u32,
+    pub instruction_pointer: u64,
+    pub args: [u64; 6],
+}
+
+/// `struct seccomp_notif_resp`.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct SeccompAnswer {
+    pub id: u64,
+    pub value: i64,
+    /// Negative errno.
+    pub error: i32,
+    pub flags: u32,
+}
+
+/// `SECCOMP_IOCTL_NOTIF_RECV`, _IOWR('!', 0, struct seccomp_notif).
+const NOTIF_RECV: libc::c_ulong = 0xc050_2100;
+/// `SECCOMP_IOCTL_NOTIF_SEND`, _IOWR('!', 1, struct seccomp_notif_resp).
+const NOTIF_SEND: libc::c_ulong = 0xc018_2101;
+
+/// The next call that waits at a seccomp listener; waits for one itself.
+pub fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<SeccompNotification> {
+    let mut notification = SeccompNotification::default();
+    // SAFETY: the kernel fills one seccomp_notif, which must be zero before.
+    checked(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_RECV, &raw mut notification) })?;
+    Ok(notification)
+}
+
+/// Lets a call that waits at a seccomp listener go on.
+pub fn answer_notification(listener: BorrowedFd<'_>, answer: &SeccompAnswer) -> io::Result<()> {
+    // SAFETY: the kernel reads one seccomp_notif_resp.
+    checked(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw const *answer) }).map(|_| ())
+}
+
 fn checked(returned: i32) -> io::Result<i32> {
     if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }

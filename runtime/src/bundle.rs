@@ -7,7 +7,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use knarr_cgroups::Resources;
+use knarr_seccomp::Profile;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::error::{Error, Result};
 use crate::spec::{self, Process, Spec};
@@ -49,12 +52,61 @@ pub(crate) fn load_spec(dir: &Path) -> Result<Spec> {
 
 /// Reads the file that `exec --process` names: one `process` object.
 pub(crate) fn load_process(file: &Path) -> Result<Process> {
+    read_given(file).map(|(_, process)| process)
+}
+
+/// Reads the file that `seccomp --profile` names: one `linux.seccomp` object.
+pub(crate) fn load_profile(file: &Path) -> Result<Profile> {
+    let (raw, profile) = read_given(file)?;
+    if spec::parse::<EngineProfile>(&raw).is_ok_and(|engine| engine.has_conditions()) {
+        let text = "is a profile with an engine's conditions (archMap, includes, excludes); the engine writes what \
+                    becomes of it into config.json";
+        return Err(Error::refused("", format!("{} {text}", file.display())));
+    }
+    Ok(profile)
+}
+
+/// What Docker and podman add to profiles, and resolve before they write a config.json. Read as `linux.seccomp` such
+/// a profile would mean something else.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EngineProfile {
+    arch_map: Option<IgnoredAny>,
+    syscalls: Vec<EngineRule>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct EngineRule {
+    includes: serde_json::Map<String, serde_json::Value>,
+    excludes: serde_json::Map<String, serde_json::Value>,
+}
+
+impl EngineProfile {
+    fn has_conditions(&self) -> bool {
+        let conditional = |rule: &EngineRule| !(rule.includes.is_empty() && rule.excludes.is_empty());
+        self.arch_map.is_some() || self.syscalls.iter().any(conditional)
+    }
+}
+
+/// A file that was named on the command line.
+fn read_given<T: DeserializeOwned>(file: &Path) -> Result<(Vec<u8>, T)> {
     match read(file, &file.display().to_string()) {
         Err(Error::NoConfig(name)) => {
             Err(sys::Error { call: format!("open {name}"), errno: Errno::NOENT }.into())
         }
-        result => result.map(|(_, process)| process),
+        result => result,
     }
+}
+
+/// Reads what `update --resources` names: one `resources` object, from standard input if that is `-`.
+pub(crate) fn load_resources(file: &Path) -> Result<Resources> {
+    let name = file.display().to_string();
+    if name == "-" {
+        return Ok(read_from(std::io::stdin(), "standard input")?.1);
+    }
+    let file = File::open(file).named(|| format!("open {name}"))?;
+    Ok(read_from(file, &name)?.1)
 }
 
 /// Reads one JSON document; `name` stands for the file in errors.
@@ -63,6 +115,10 @@ fn read<T: DeserializeOwned>(file: &Path, name: &str) -> Result<(Vec<u8>, T)> {
         Errno::NOENT => Error::NoConfig(name.to_owned()),
         _ => error.into(),
     })?;
+    read_from(file, name)
+}
+
+fn read_from<T: DeserializeOwned>(file: impl std::io::Read, name: &str) -> Result<(Vec<u8>, T)> {
     let mut raw = Vec::with_capacity(16 << 10);
     file.take(MAX_BYTES + 1).read_to_end(&mut raw).named(|| format!("read {name}"))?;
     if raw.len() as u64 > MAX_BYTES {
@@ -196,5 +252,21 @@ mod tests {
         let dir = Dir::with_config("process", "{\"args\":[\"ls\"],\"user\":{\"uid\":7}}");
         let process = load_process(&dir.0.join(CONFIG)).unwrap();
         assert_eq!((process.args, process.user.uid), (vec!["ls".to_owned()], 7));
+    }
+    #[test]
+    fn an_engine_s_profile_is_not_taken_for_a_container_s() {
+        for (json, fine) in [
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#, true),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"includes":{},"excludes":null}]}"#, true),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","archMap":[]}"#, false),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"includes":{"caps":["CAP_BPF"]}}]}"#, false),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"excludes":{"arches":["s390"]}}]}"#, false),
+        ] {
+            let dir = Dir::with_config("profile", json);
+            let loaded = load_profile(&dir.0.join(CONFIG));
+            assert_eq!(loaded.is_ok(), fine, "{json}");
+            let line = loaded.map_or_else(|error| error.line(), |profile| profile.default_action);
+            assert!(line == "SCMP_ACT_ALLOW" || line.contains("an engine's conditions"), "{line}");
+        }
     }
 }

@@ -70,7 +70,12 @@ impl Container {
     }
 
     pub(crate) fn cgroup(&self) -> Cgroup {
-        Cgroup::from_paths(&self.record.cgroup_paths)
+        let config = &self.record.config;
+        let mut cgroup = Cgroup::from_paths(&self.record.cgroup_paths);
+        if config.rootless_cgroups || config.cgroups.rootless {
+            cgroup = cgroup.rootless();
+        }
+        if config.cgroups.systemd { cgroup.by_systemd() } else { cgroup }
     }
 
     /// A container whose first process has ended is stopped even in a frozen cgroup: there is nothing to resume, and

@@ -4,12 +4,13 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
+use knarr_cgroups::rdt::ResctrlGroup;
 use knarr_cgroups::{Already, Cgroup};
 use knarr_seccomp::notify;
 use rustix::fs::Mode;
 
 use crate::affinity::{self, Moment};
-use crate::caught_signals::Signals;
+use crate::caught_signals::{self, Signals};
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::hooks::State;
@@ -21,7 +22,7 @@ use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order, ParentEnd, Report};
 use crate::spawn::{self, Beside, Child};
 use crate::tty::{self, Pseudoterminal};
-use crate::{keyring, log, rlimits, seccomp};
+use crate::{keyring, log, oom, rlimits, seccomp};
 
 /// What is to run, and where. Checked; nothing is done yet.
 pub(crate) struct Entry<'a> {
@@ -36,6 +37,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) caller: Caller,
     /// The container's, or the one below it that `--cgroup` names.
     pub(crate) cgroup: &'a Cgroup,
+    /// `linux.intelRdt`'s group.
+    pub(crate) rdt: Option<ResctrlGroup>,
     /// `--console-socket`, connected.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) passed: Passed,
@@ -65,10 +68,19 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
             let error = end.last_words().unwrap_or(error);
+            let error = possibly_killed(error, &child, entry.cgroup);
             child.kill_and_reap();
             Err(error)
         }
     }
+}
+
+/// Says so where the kernel may have ended the process for want of memory: somebody in the cgroup it has.
+fn possibly_killed(error: Error, child: &Child, cgroup: &Cgroup) -> Error {
+    if error.is_reported() || !oom::has_killed(child, cgroup) {
+        return error;
+    }
+    Error::WrongState(format!("{} (possibly OOM-killed)", error.line()))
 }
 
 /// What the outside does for the process before it may go on.
@@ -80,6 +92,9 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
     }
     let already = if entry.cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
     entry.cgroup.join(child.pid, already)?;
+    if let Some(group) = &entry.rdt {
+        group.join(child.pid)?;
+    }
     match (&affinity.last, &affinity.initial) {
         (Some(mask), _) => affinity::set(Some(child.pid), mask, Moment::Final)?,
         // The kernel keeps the caller's narrower mask inside a wider cpuset.
@@ -157,6 +172,7 @@ fn launch_program(entry: &Entry<'_>, known: Known, end: &InitEnd) -> Result<Infa
     end.found()?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
+    caught_signals::restore_sigpipe()?;
     seccomp::install_at(plan::Moment::Last, entry.filter, end)?;
     launch::execute(entry.process, &prepared)
 }

@@ -122,6 +122,15 @@ impl Error {
         }
     }
 
+    /// Whether the container's process itself said what went wrong.
+    pub(crate) fn is_reported(&self) -> bool {
+        match self {
+            Self::Init { .. } => true,
+            Self::During { source, .. } => source.is_reported(),
+            _ => false,
+        }
+    }
+
     /// The whole chain on one line: `act: act: call: errno`.
     pub(crate) fn line(&self) -> String {
         let mut line = self.to_string();

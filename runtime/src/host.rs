@@ -20,7 +20,11 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn probe(spec: &Spec) -> Result<Self> {
-        Ok(Self { caller: caller(), support: support(spec.process.as_ref())?, hierarchies: Hierarchies::discover()? })
+        Ok(Self {
+            caller: caller(),
+            support: support(spec.process.as_ref())?,
+            hierarchies: Hierarchies::discover()?,
+        })
     }
 }
 

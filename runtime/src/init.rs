@@ -8,9 +8,10 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use knarr_cgroups::Driver;
 use rustix::fs::Mode;
 
-use crate::caught_signals::Signals;
+use crate::caught_signals::{self, Signals};
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
@@ -143,8 +144,15 @@ fn launch_program(scene: &Scene<'_>, known: Known, end: &InitEnd) -> Result<Infa
             end.await_order(Order::Start)?;
         }
     }
-    seccomp::install_at(Moment::Last, filter, end)?;
-    scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
+    if scene.plan.hooks.of(Stage::StartContainer).is_empty() {
+        caught_signals::restore_sigpipe()?;
+        seccomp::install_at(Moment::Last, filter, end)?;
+    } else {
+        seccomp::install_at(Moment::Last, filter, end)?;
+        scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
+        // A hook may not read what it is told, so only now.
+        caught_signals::restore_sigpipe()?;
+    }
     launch::execute(process, &prepared)
 }
 
@@ -162,7 +170,13 @@ impl Membership<'_> {
 }
 
 fn build(plan: &Plan, building: Building<'_>, cgroup: &Membership<'_>) -> Result<Root> {
-    let mut enter_cgroup = || unshare_cgroup(plan, cgroup);
+    let late = building.cgroup.driver == Driver::Systemd;
+    let mut enter_cgroup = || {
+        if late {
+            cgroup.wait()?;
+        }
+        unshare_cgroup(plan, cgroup)
+    };
     let map_source = |mount, tree: BorrowedFd<'_>| {
         cgroup.wait()?;
         cgroup.end.map_source(mount, tree)?;

@@ -19,8 +19,7 @@ use crate::sys::{self, Named};
 use crate::tty::Pseudoterminal;
 use crate::working_directory::{self, Entered};
 use crate::{
-    capabilities, caught_signals, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler,
-    seccomp, users,
+    capabilities, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, seccomp, users,
 };
 
 /// The first acts of a process that is to enter a container.
@@ -177,9 +176,8 @@ fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
     Ok(env)
 }
 
-/// The end of this program: execve. Returns only an error.
+/// The end of this program: execve. Returns only an error. What this program ignores, execve would hand on: SIGPIPE is
+/// restored before, and before the filter where it can be, which then needs to allow nothing but execve.
 pub(crate) fn execute(process: &ProcessPlan, prepared: &Prepared) -> Result<Infallible> {
-    // This program ignores SIGPIPE, and execve would hand that on.
-    caught_signals::restore_sigpipe()?;
     Err(program::execute(&prepared.program, &process.args, &prepared.env))
 }

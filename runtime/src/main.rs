@@ -32,6 +32,7 @@ mod namespaces;
 mod net_devices;
 mod netlink;
 mod notify_socket;
+mod oom;
 mod oom_score;
 mod parent;
 mod personality;
@@ -43,6 +44,7 @@ mod process_id;
 mod program;
 mod protocol;
 mod record;
+mod resctrl;
 mod rlimits;
 mod rootfs;
 mod scheduler;
@@ -103,6 +105,7 @@ fn run(globals: &Globals, command: Command) -> Result<u8> {
     match command {
         Command::Create(args) => commands::create::run(globals, &args).map(done),
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
+        Command::Events(args) => commands::events::run(globals, &args).map(done),
         Command::Exec(args) => commands::exec::run(globals, &args).map(exit_code),
         Command::Features => commands::features::run(globals).map(done),
         Command::Kill(args) => commands::kill::run(globals, &args).map(done),
@@ -111,9 +114,11 @@ fn run(globals: &Globals, command: Command) -> Result<u8> {
         Command::Ps(args) => commands::ps::run(globals, &args).map(done),
         Command::Resume(args) => commands::resume::run(globals, &args).map(done),
         Command::Run(args) => commands::run::run(globals, &args).map(exit_code),
+        Command::Seccomp(args) => commands::seccomp::run(&args).map(done),
         Command::Spec(args) => commands::spec::run(&args).map(done),
         Command::Start(args) => commands::start::run(globals, &args).map(done),
         Command::State(args) => commands::state::run(globals, &args).map(done),
+        Command::Update(args) => commands::update::run(globals, &args).map(done),
     }
 }
 

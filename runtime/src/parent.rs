@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use knarr_cgroups::rdt::ResctrlGroup;
 use knarr_cgroups::{Already, Cgroup, Driver, Request};
 use knarr_seccomp::notify;
 
@@ -33,7 +34,10 @@ use crate::record::{self, Record};
 use crate::rootfs::{self, CgroupView};
 use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
-use crate::{launch, log, net_devices, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket};
+use crate::sys::Errno;
+use crate::{
+    launch, log, net_devices, oom, pid_file, pidfd_socket, resctrl, rlimits, seccomp, timestamp, unix_socket,
+};
 
 /// What becomes of the process once it is ready.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +52,8 @@ pub(crate) enum Purpose<'a> {
 pub(crate) struct Design {
     pub(crate) bundle: Bundle,
     pub(crate) plan: Plan,
+    /// `linux.intelRdt`'s group.
+    rdt: Option<ResctrlGroup>,
     /// Who waits to hear that the container is ready.
     pub(crate) manager: Option<Manager>,
     /// `--pid-file`, whatever the working directory is by then.
@@ -87,7 +93,9 @@ impl Design {
                 "section {section:?} of config.json is for another platform and has no effect"
             ));
         }
-        Ok(Self { bundle, plan, manager, pid_file, host })
+        let intel_rdt = bundle.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref());
+        let rdt = intel_rdt.map(|config| resctrl::group(&args.id, config)).transpose()?;
+        Ok(Self { bundle, plan, rdt, manager, pid_file, host })
     }
 }
 
@@ -187,12 +195,13 @@ impl Making<'_> {
         self.dir.write_config(&self.design.bundle.raw)?;
         self.dir.write_state(&record.to_json()?)?;
         self.create_cgroup()?;
+        self.create_rdt()?;
         self.design.manager.as_ref().map_or(Ok(()), Manager::make_directory)?;
 
         let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
         let served = self.settle(&end).and_then(|()| self.serve(&end, &mut record));
-        let terminal = served.or_else(|error| Err(Self::cause(&end, error))).during(starting)?;
+        let terminal = served.map_err(|error| self.cause(&end, error)).during(starting)?;
         self.announce(outside.pidfd_socket)?;
         let child = self.child.take().ok_or(Error::NotRunning)?;
         Ok((record, child, end, terminal))
@@ -200,19 +209,16 @@ impl Making<'_> {
 
     /// Chooses the cgroup and puts it on record. Deleting the container will kill what is in it: so it must be empty.
     fn prepare_cgroup(&mut self) -> Result<Record> {
+        let spec = &self.design.bundle.spec;
+        let annotations: Vec<(&str, &str)> =
+            spec.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let request = Request {
             id: &self.args.id,
-            cgroups_path: self
-                .design
-                .bundle
-                .spec
-                .linux
-                .as_ref()
-                .map_or("", |linux| linux.cgroups_path.as_str()),
+            cgroups_path: spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str()),
             driver: self.globals.cgroup_driver,
             rootless: self.rootless,
             scope_prefix: self.globals.program.name(),
-            annotations: &[],
+            annotations: &annotations,
         };
         let cgroup = Cgroup::locate(&self.design.host.hierarchies, &request)?;
         let processes = cgroup.all_processes()?.len();
@@ -233,9 +239,16 @@ impl Making<'_> {
         cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())
     }
 
+    fn create_rdt(&self) -> Result<()> {
+        let config = self.design.bundle.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref());
+        let (Some(group), Some(config)) = (&self.design.rdt, config) else { return Ok(()) };
+        group.create(config).during(|| "unable to apply Intel RDT configuration".into())
+    }
+
     /// The container on record, without a process yet.
     fn record(&self, cgroup: &Cgroup) -> Record {
-        let Design { bundle, plan, host, .. } = self.design;
+        let Design { bundle, plan, host, rdt, .. } = self.design;
+        let (rdt, none) = (rdt.as_ref(), Path::new(""));
         let rootless = host.caller != Caller::Privileged;
         let namespaces = Kind::all().filter(|kind| plan.namespaces.has(*kind));
         let joined = |kind| plan.namespaces.join.iter().find(|join| join.kind == kind);
@@ -255,6 +268,11 @@ impl Making<'_> {
                     .collect(),
                 version: bundle.spec.oci_version.clone(),
                 labels: record::labels(&bundle.dir.to_string_lossy(), annotations),
+                cgroups: record::Cgroups {
+                    systemd: self.globals.cgroup_driver == Driver::Systemd,
+                    rootless: self.rootless,
+                    ..record::Cgroups::default()
+                },
                 rootless_euid: rootless,
                 rootless_cgroups: self.rootless,
                 ..record::Config::default()
@@ -263,6 +281,8 @@ impl Making<'_> {
             cgroup_paths: cgroup.paths().clone(),
             namespace_paths: BTreeMap::new(),
             external_descriptors: Vec::new(),
+            intel_rdt_path: rdt.map_or(none, ResctrlGroup::path).to_owned(),
+            intel_rdt_mon_path: rdt.and_then(ResctrlGroup::monitoring_path).unwrap_or(none).to_owned(),
         }
     }
 
@@ -288,6 +308,7 @@ impl Making<'_> {
                 hierarchies: &host.hierarchies,
                 paths: cgroup.paths(),
                 namespace: plan.namespaces.has(Kind::Cgroup),
+                driver: self.globals.cgroup_driver,
                 rootless: self.rootless,
             },
             sources: rootfs::prepare(&plan.rootfs)?,
@@ -313,7 +334,11 @@ impl Making<'_> {
         let plan = &self.design.plan;
         let join = || {
             let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
-            cgroup.join(child.pid, already).during(|| "unable to apply cgroup configuration".into())
+            cgroup
+                .join(child.pid, already)
+                .map_err(Error::from)
+                .and_then(|()| self.delegate(cgroup))
+                .during(|| "unable to apply cgroup configuration".into())
         };
         let apply = || {
             cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())
@@ -325,10 +350,26 @@ impl Making<'_> {
             apply()?;
             join()?;
         }
+        for warning in cgroup.warnings() {
+            log::warn(format_args!("{warning}"));
+        }
+        if let Some(group) = &self.design.rdt {
+            group.join(child.pid).during(|| "unable to apply Intel RDT configuration".into())?;
+        }
         affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
         launch::set_oom_score(&plan.process, child.pid)
+    }
+
+    /// Without privileges the cgroup can only stay with the caller.
+    fn delegate(&self, cgroup: &Cgroup) -> Result<()> {
+        let owner =
+            self.design.plan.cgroup_owner.filter(|owner| *owner != rustix::process::geteuid().as_raw());
+        match owner.map_or(Ok(()), |owner| cgroup.delegate(owner)) {
+            Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     /// Answers init until only execve is left.
@@ -405,9 +446,18 @@ impl Making<'_> {
         self.dir.write_state(&record.to_json()?)
     }
 
-    /// What init said when it gave up comes before what failed here because it was gone.
-    fn cause(end: &ParentEnd, error: Error) -> Error {
-        end.last_words().map_or(error, |words| Error::During { act: during_init(), source: Box::new(words) })
+    /// What init said when it gave up comes before what failed here because it was gone. If it said nothing, and the
+    /// kernel ended it, no other reason matters.
+    fn cause(&self, end: &ParentEnd, error: Error) -> Error {
+        if let Some(words) = end.last_words() {
+            return Error::During { act: during_init(), source: Box::new(words) };
+        }
+        let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return error };
+        if error.is_reported() || !oom::has_killed(child, cgroup) {
+            return error;
+        }
+        log::debug(format_args!("{}", error.line()));
+        Error::WrongState("container init was OOM-killed (memory limit too low?)".into())
     }
 
     /// Why init has gone without a word.
@@ -429,7 +479,9 @@ impl Making<'_> {
         if let Some(child) = &self.child {
             child.kill_and_reap();
         }
-        let deleted = self.cgroup.as_ref().map_or(Ok(()), |cgroup| Ok(cgroup.delete()?));
+        let deleted = self.cgroup.as_ref().map_or(Ok(()), Cgroup::delete);
+        let deleted =
+            deleted.and(self.design.rdt.as_ref().map_or(Ok(()), ResctrlGroup::delete)).map_err(Error::from);
         // A cgroup that cannot be removed stays on record, for `delete`.
         let removed = deleted.and_then(|()| self.store.remove(&self.dir));
         let poststop = match self.child {

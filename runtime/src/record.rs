@@ -39,6 +39,11 @@ pub(crate) struct Record {
     /// What descriptors 0, 1 and 2 of the first process were open on.
     #[serde(default)]
     pub(crate) external_descriptors: Vec<String>,
+    /// The group of resctrl, and the monitoring group in it; empty when there is none.
+    #[serde(default)]
+    pub(crate) intel_rdt_path: PathBuf,
+    #[serde(default)]
+    pub(crate) intel_rdt_mon_path: PathBuf,
 }
 
 /// The part of runc's internal configuration that says something to others.

@@ -19,6 +19,7 @@ const STATE: &str = "state.json";
 /// Where the next `state.json` is written before it takes the name.
 const STATE_NEXT: &str = "state.json.next";
 const CONFIG: &str = "config.json";
+const CONFIG_NEXT: &str = "config.json.next";
 const GATE: &str = "exec.fifo";
 
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -102,6 +103,8 @@ impl Store {
             && sys::unlink_at(state.dir.as_fd(), CONFIG, AtFlags::empty()).is_ok()
             && self.remove_dir(state).is_ok();
         if usual {
+            // Nobody can find it any more.
+            state.locked.set(false);
             return Ok(());
         }
         match remove_entries(state.dir.as_fd()) {
@@ -161,8 +164,7 @@ impl StateDir {
 
     /// Replaces `state.json`: a reader sees the old file or the new one.
     pub(crate) fn write_state(&self, json: &[u8]) -> Result<()> {
-        self.write(STATE_NEXT, json)?;
-        sys::rename_at(self.dir.as_fd(), STATE_NEXT, STATE).during(|| format!("write {STATE}"))
+        self.replace(STATE, STATE_NEXT, json)
     }
 
     /// The configuration that the container was created with; none where another runtime kept no copy.
@@ -172,6 +174,11 @@ impl StateDir {
 
     pub(crate) fn write_config(&self, json: &[u8]) -> Result<()> {
         self.write(CONFIG, json)
+    }
+
+    /// The same where there is one: a reader sees the old file or the new one.
+    pub(crate) fn replace_config(&self, json: &[u8]) -> Result<()> {
+        self.replace(CONFIG, CONFIG_NEXT, json)
     }
 
     /// Makes the start gate, which says that the container is created and not started, and opens both of its ends.
@@ -204,6 +211,11 @@ impl StateDir {
             result => result?,
         };
         sys::read_all(file).map(Some).during(|| format!("read {name}"))
+    }
+
+    fn replace(&self, name: &str, next: &str, bytes: &[u8]) -> Result<()> {
+        self.write(next, bytes)?;
+        sys::rename_at(self.dir.as_fd(), next, name).during(|| format!("write {name}"))
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {

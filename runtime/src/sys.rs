@@ -250,11 +250,15 @@ pub(crate) fn to_signal(number: i32) -> Option<Signal> {
 
 /// Waits until `fd` is readable; false when `deadline` came first.
 pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    poll_until(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], deadline)
+}
+
+/// Waits until one of `fds` has what it is asked for; false when `deadline` came first.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], deadline: Instant) -> Result<bool> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-        match rustix::event::poll(&mut fds, Some(&left)) {
+        match rustix::event::poll(fds, Some(&left)) {
             Err(Errno::INTR) => {}
             result => return result.map(|ready| ready > 0).named(|| "poll".into()),
         }

@@ -11,7 +11,7 @@ use crate::hooks::{self, State};
 use crate::plan::hooks::{Hooks, Stage};
 use crate::process_id::Process;
 use crate::store::Store;
-use crate::{log, spec};
+use crate::{log, resctrl, spec};
 
 /// How long a killed process may take to end: it may have to wait for a disk, or give back much memory.
 const LAST_BREATH: Duration = Duration::from_secs(10);
@@ -72,6 +72,9 @@ fn remove_all(store: &Store, container: &Container) -> Result<()> {
     let thawed = if deleted.is_err() { cgroup.thaw() } else { Ok(()) };
     killed.during(|| "unable to kill the container's processes".into())?;
     deleted.and(thawed).during(|| "unable to remove container's cgroup".into())?;
+    if let Some((group, _)) = resctrl::group_of(container)? {
+        group.delete().during(|| "unable to remove container's IntelRDT group".into())?;
+    }
     store.remove(&container.dir).during(|| "unable to remove container state dir".into())
 }
 

@@ -1,4 +1,4 @@
-//! Runs a program on a call as the kernel would: what `knarr seccomp` prints as the verdict, and the tests' oracle.
+//! Runs a program on a call as the kernel would: the tests' oracle.
 //!
 //! Only the instructions seccomp(2) accepts and some compiler writes; anything else is an error, never a guess.
 

@@ -5,6 +5,7 @@
 //! but reading the arguments and the environment.
 
 mod create;
+mod events;
 mod exec;
 mod flag;
 mod globals;
@@ -14,15 +15,20 @@ mod lifecycle;
 mod program;
 mod root_dir;
 mod scan;
+mod seccomp;
+mod update;
 mod verb;
 
 pub(crate) use create::CreateArgs;
+pub(crate) use events::EventsArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use globals::Globals;
 pub(crate) use inspect::{ListArgs, ListFormat, PsArgs, SpecArgs};
 pub(crate) use lifecycle::{ContainerArgs, DeleteArgs, KillArgs};
 pub(crate) use program::{Manners, Program};
 pub(crate) use root_dir::Origin;
+pub(crate) use seccomp::SeccompArgs;
+pub(crate) use update::UpdateArgs;
 
 use crate::error::Error;
 use flag::parse_bool;
@@ -41,6 +47,7 @@ pub(crate) struct Invocation {
 pub(crate) enum Command {
     Create(CreateArgs),
     Delete(DeleteArgs),
+    Events(EventsArgs),
     Exec(ExecArgs),
     Features,
     Kill(KillArgs),
@@ -49,9 +56,11 @@ pub(crate) enum Command {
     Ps(PsArgs),
     Resume(ContainerArgs),
     Run(CreateArgs),
+    Seccomp(SeccompArgs),
     Spec(SpecArgs),
     Start(ContainerArgs),
     State(ContainerArgs),
+    Update(UpdateArgs),
 }
 
 /// What comes out instead of an [`Invocation`].
@@ -76,6 +85,7 @@ pub(crate) struct Misuse {
 const MANUALS: &[&Manual] = &[
     &create::CREATE.manual,
     &lifecycle::DELETE.manual,
+    &events::EVENTS.manual,
     &exec::EXEC.manual,
     &inspect::FEATURES.manual,
     &lifecycle::KILL.manual,
@@ -84,13 +94,15 @@ const MANUALS: &[&Manual] = &[
     &inspect::PS.manual,
     &lifecycle::RESUME.manual,
     &create::RUN.manual,
+    &seccomp::SECCOMP.manual,
     &inspect::SPEC.manual,
     &lifecycle::START.manual,
     &lifecycle::STATE.manual,
+    &update::UPDATE.manual,
 ];
 
 /// runc's commands that this version lacks: told apart from words that mean nothing.
-const MISSING: &[&str] = &["checkpoint", "events", "restore", "update"];
+const MISSING: &[&str] = &["checkpoint", "restore"];
 
 /// Reads the command line; `args` begins with the name we were started under.
 pub(crate) fn parse(args: &[String]) -> Result<Invocation, Reply> {
@@ -138,6 +150,7 @@ impl Line {
         match name {
             "create" => self.verb(&create::CREATE, rest).map(Command::Create),
             "delete" => self.verb(&lifecycle::DELETE, rest).map(Command::Delete),
+            "events" => self.verb(&events::EVENTS, rest).map(Command::Events),
             "exec" => self.verb(&exec::EXEC, rest).map(Command::Exec),
             "features" => self.verb(&inspect::FEATURES, rest).map(|()| Command::Features),
             "kill" => self.verb(&lifecycle::KILL, rest).map(Command::Kill),
@@ -146,9 +159,11 @@ impl Line {
             "ps" => self.verb(&inspect::PS, rest).map(Command::Ps),
             "resume" => self.verb(&lifecycle::RESUME, rest).map(Command::Resume),
             "run" => self.verb(&create::RUN, rest).map(Command::Run),
+            "seccomp" => self.verb(&seccomp::SECCOMP, rest).map(Command::Seccomp),
             "spec" => self.verb(&inspect::SPEC, rest).map(Command::Spec),
             "start" => self.verb(&lifecycle::START, rest).map(Command::Start),
             "state" => self.verb(&lifecycle::STATE, rest).map(Command::State),
+            "update" => self.verb(&update::UPDATE, rest).map(Command::Update),
             "help" | "h" => self.help_on(rest),
             _ if MISSING.contains(&name) => {
                 let text = format!("{}: \"{name}\" is not implemented in this version", self.program.name());
@@ -184,7 +199,8 @@ impl Line {
             let why = format!("{}: \"{}\" {complaint}", self.program.argv0, verb.manual.name);
             return Err(self.misuse(&why, usage));
         }
-        if positional.first().is_some_and(|id| id.is_empty()) {
+        let names_container = verb.manual.arguments.starts_with("<container-id>");
+        if names_container && positional.first().is_some_and(|id| id.is_empty()) {
             return Err(plain_misuse(Error::Usage("container id cannot be empty".into()), 1));
         }
         (verb.take)(&mut args, &positional);

@@ -206,6 +206,16 @@ fn the_other_commands_take_their_arguments() {
     let spec = |bundle: Option<&str>, file: Option<&str>, rootless| {
         Command::Spec(SpecArgs { bundle: bundle.map(Into::into), file: file.map(Into::into), rootless })
     };
+    assert_eq!(command("seccomp"), Command::Seccomp(SeccompArgs::default()));
+    assert_eq!(
+        command("seccomp --arch SCMP_ARCH_X86 --profile /p openat -100 0x1"),
+        Command::Seccomp(SeccompArgs {
+            profile: Some("/p".into()),
+            arch: Some(knarr_seccomp::Abi::X86),
+            call: ["openat", "-100", "0x1"].map(str::to_owned).into(),
+            ..SeccompArgs::default()
+        })
+    );
     assert_eq!(command("spec"), spec(None, None, false));
     assert_eq!(command("spec -b /b -f c.json --rootless"), spec(Some("/b"), Some("c.json"), true));
 }
@@ -281,6 +291,12 @@ fn bad_global_values_are_refused_by_name() {
         ),
         ("exec -g -1 x sh", "invalid value \"-1\" for flag -g: additional-gids must be a positive number -1"),
         ("list -f xml", "invalid value \"xml\" for flag -f: invalid format option"),
+        (
+            "seccomp --arch x86 read",
+            "invalid value \"x86\" for flag -arch: must be one of SCMP_ARCH_X86_64, SCMP_ARCH_X86, SCMP_ARCH_X32, \
+             SCMP_ARCH_AARCH64, SCMP_ARCH_ARM, SCMP_ARCH_MIPSEL, SCMP_ARCH_MIPSEL64, SCMP_ARCH_MIPSEL64N32, \
+             SCMP_ARCH_PPC64LE, SCMP_ARCH_RISCV64, SCMP_ARCH_LOONGARCH64",
+        ),
         ("create -b", "flag needs an argument: -b"),
         ("create ''", "container id cannot be empty"),
     ] {
@@ -302,6 +318,7 @@ fn wrong_argument_counts_have_runc_s_text_and_show_the_usage() {
         ("exec", "\"exec\" requires a minimum of 1 argument(s)"),
         ("ps", "\"ps\" requires a minimum of 1 argument(s)"),
         ("kill", "\"kill\" requires a minimum of 1 argument(s)"),
+        ("seccomp read 0 1 2 3 4 5 6", "\"seccomp\" requires a maximum of 7 argument(s)"),
         ("kill a b c", "\"kill\" requires a maximum of 2 argument(s)"),
     ] {
         let misuse = misuse(line);

@@ -23,7 +23,7 @@ use crate::plan::process_plan;
 use crate::plan::seccomp::Filter;
 use crate::spec::{self, Linux, Process, Spec};
 use crate::terminal_proxy::TerminalProxy;
-use crate::{host, log, pid_file, pidfd_socket, sealed_exe, unix_socket};
+use crate::{host, log, pid_file, pidfd_socket, resctrl, sealed_exe, unix_socket};
 
 /// The exit status is the program's; 0 when nobody waits for it.
 pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
@@ -63,6 +63,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         namespaces: own_namespaces(&container, &namespaces)?,
         caller: host::caller(),
         cgroup: &cgroup(&container, args)?,
+        rdt: resctrl::group_of(&container)?.map(|(group, _)| group),
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
         // Before the process exists, so that no signal to it is lost.

@@ -37,7 +37,7 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Enabled,
     selinux: Enabled,
-    intel_rdt: Enabled,
+    intel_rdt: IntelRdt,
     memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Enabled,
@@ -73,6 +73,14 @@ struct Seccomp {
 struct MemoryPolicy {
     modes: Names,
     flags: Names,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    enable_monitoring: bool,
 }
 
 #[derive(Serialize)]
@@ -113,7 +121,7 @@ fn features(program: &Program) -> Features {
             },
             apparmor: Enabled { enabled: true },
             selinux: Enabled { enabled: true },
-            intel_rdt: Enabled { enabled: false },
+            intel_rdt: IntelRdt { enabled: true, schemata: true, enable_monitoring: true },
             memory_policy: MemoryPolicy {
                 modes: mempolicy::mode_names().collect(),
                 flags: mempolicy::flag_names().collect(),

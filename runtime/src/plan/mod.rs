@@ -3,6 +3,7 @@
 //! Every string of the configuration is parsed here and every rule checked, so that all refusals come before the
 //! first side effect and the child parses nothing.
 
+mod delegation;
 pub(crate) mod device_nodes;
 pub(crate) mod exec_process;
 pub(crate) mod hooks;
@@ -16,6 +17,7 @@ pub(crate) mod process;
 pub(crate) mod process_attributes;
 pub(crate) mod seccomp;
 pub(crate) mod sysctl;
+pub(crate) mod update;
 
 use std::path::Path;
 
@@ -48,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) net_devices: Vec<NetDevice>,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
+    /// The host's user that the cgroup is given to.
+    pub(crate) cgroup_owner: Option<u32>,
     pub(crate) seccomp: Option<Filter>,
 }
 
@@ -72,7 +76,6 @@ impl Plan {
             .ok_or_else(|| Error::refused("/process", "process property must not be empty"))?;
         let none = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&none);
-        refuse_what_is_not_there_yet(linux)?;
 
         let namespaces = Namespaces::plan(linux)?;
         let ids = Ids::plan(linux, &namespaces)?;
@@ -86,8 +89,11 @@ impl Plan {
             namespaces: &namespaces,
             ids: &ids,
         };
+        let rootfs = RootfsPlan::new(spec, &place)?;
+        let mode = given.host.hierarchies.mode();
         Ok(Self {
-            rootfs: RootfsPlan::new(spec, &place)?,
+            cgroup_owner: delegation::owner(mode, &namespaces, &rootfs.mounts, &ids, process.user.uid),
+            rootfs,
             process: process_plan(
                 process,
                 linux,
@@ -181,14 +187,6 @@ fn check_rootless(caller: Caller, namespaces: &Namespaces, ids: &Ids, process: &
     if ids.gid_map.0.len() == 1 && ids.gid_map.0[0].size == 1 && !process.user.additional_gids.is_empty() {
         let text = "cannot set any additional groups in a rootless container";
         return Err(Error::refused("/process/user/additionalGids", text));
-    }
-    Ok(())
-}
-
-/// Refused, rather than left out in silence.
-fn refuse_what_is_not_there_yet(linux: &Linux) -> Result<()> {
-    if linux.intel_rdt.is_some() {
-        return Err(Error::refused("/linux/intelRdt", "linux.intelRdt is not supported by this version"));
     }
     Ok(())
 }

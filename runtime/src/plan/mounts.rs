@@ -439,6 +439,11 @@ fn on(mount: &Mount, options: &Options, bind: bool) -> On {
 
 const READONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 
+/// Whether it is read-only in the end.
+pub(super) fn is_readonly(mount: &MountPlan) -> bool {
+    mount.late_readonly || mount.flags.is_some_and(|flags| flags.exact.set & READONLY != 0)
+}
+
 impl Flags {
     fn writable(self) -> Self {
         let writable = |Attributes { set, clear }| Attributes { set: set & !READONLY, clear };

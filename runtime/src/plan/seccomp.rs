@@ -2,7 +2,7 @@
 
 use knarr_seccomp::{Profile, Program};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A filter, ready to be installed.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Filter {
     /// None where the profile does nothing.
     pub(crate) fn plan(profile: Option<&Profile>, no_new_privileges: bool) -> Result<Option<Self>> {
         let Some(profile) = profile.filter(|profile| !profile.is_disabled()) else { return Ok(None) };
-        let program = knarr_seccomp::compile(profile)?;
+        let program = knarr_seccomp::compile(profile).map_err(|error| refused(&error))?;
         let agent = program.wants_listener().then(|| Agent {
             path: profile.listener_path.clone(),
             metadata: profile.listener_metadata.clone(),
@@ -47,6 +47,14 @@ impl Filter {
         };
         Ok(Some(Self { program, moment, agent }))
     }
+}
+
+/// What a profile is refused for begins with the field.
+fn refused(error: &knarr_seccomp::Error) -> Error {
+    let text = error.to_string();
+    let field = text.split(": ").next().unwrap_or_default();
+    let pointer = format!("/{}", field.replace(['.', '['], "/").replace(']', ""));
+    Error::refused(pointer, text)
 }
 
 #[cfg(test)]
@@ -74,5 +82,20 @@ mod tests {
     fn an_empty_profile_is_none() {
         assert_eq!(moment("{}", true), None);
         assert!(Filter::plan(None, true).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_field_of_a_bad_profile_is_a_pointer() {
+        for (json, field) in [
+            (r#"{"defaultAction":"?"}"#, "/linux/seccomp/defaultAction"),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_LOG",
+                    "args":[{"index":0,"op":"?"}]}]}"#,
+                "/linux/seccomp/syscalls/0/args/0/op",
+            ),
+        ] {
+            let profile: Profile = serde_json::from_str(json).unwrap();
+            assert_eq!(Filter::plan(Some(&profile), true).unwrap_err().field(), Some(field));
+        }
     }
 }

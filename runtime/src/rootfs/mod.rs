@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use knarr_cgroups::Hierarchies;
+use knarr_cgroups::{Driver, Hierarchies};
 
 use crate::error::{During, Result};
 use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
@@ -48,6 +48,8 @@ pub(crate) struct CgroupView<'a> {
     pub(crate) paths: &'a BTreeMap<String, PathBuf>,
     /// The container has a cgroup namespace of its own, new or joined.
     pub(crate) namespace: bool,
+    /// systemd makes the directories when the first process joins, not before.
+    pub(crate) driver: Driver,
     pub(crate) rootless: bool,
 }
 

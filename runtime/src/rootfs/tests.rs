@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use knarr_cgroups::Hierarchies;
+use knarr_cgroups::{Driver, Hierarchies};
 
 use super::scratch::{Line, Scratch, Table, isolated, plan, plan_with, read};
 use super::*;
@@ -50,7 +50,13 @@ fn build_with(plan: RootfsPlan, sources: Sources, namespace: CgroupNamespace) ->
         if namespace { Ok(crate::sys::unshare(libc::CLONE_NEWCGROUP)?) } else { Ok(()) }
     };
     let map_source = |index, tree: BorrowedFd<'_>| map_source(&plan, index, tree);
-    let cgroup = CgroupView { hierarchies: &hierarchies, paths: &paths, namespace, rootless: false };
+    let cgroup = CgroupView {
+        hierarchies: &hierarchies,
+        paths: &paths,
+        namespace,
+        driver: Driver::Cgroupfs,
+        rootless: false,
+    };
     let root = build(
         &plan,
         sources,

@@ -1,9 +1,10 @@
-//! `linux` of config.json (config-linux.md), but for `resources` and `seccomp`, which belong to the crates that
-//! apply them.
+//! `linux` of config.json (config-linux.md), but for `resources`, `intelRdt` and `seccomp`, which belong to the
+//! crates that apply them.
 
 use std::collections::BTreeMap;
 
 use knarr_cgroups::Resources;
+use knarr_cgroups::rdt::IntelRdt;
 use knarr_seccomp::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -101,22 +102,6 @@ pub(crate) struct NetDevice {
     /// The name inside. Empty: as on the host.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) name: String,
-}
-
-/// `linux.intelRdt`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct IntelRdt {
-    #[serde(rename = "closID", skip_serializing_if = "is_zero")]
-    pub(crate) clos_id: String,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) schemata: Vec<String>,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) l3_cache_schema: String,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) mem_bw_schema: String,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(crate) enable_monitoring: bool,
 }
 
 /// `linux.memoryPolicy` (`set_mempolicy(2)`).

@@ -28,6 +28,27 @@ pub(crate) fn print_times(work: &str, subjects: &[Subject], times: &[Vec<Duratio
     println!("{work:<22} {} | {}", shown.join("  "), ratios.join("  "));
 }
 
+/// The median over the rounds of how much longer `with` took than `without`, for each subject.
+pub(crate) fn print_differences(
+    what: &str,
+    subjects: &[Subject],
+    without: &[Vec<Duration>],
+    with: &[Vec<Duration>],
+) {
+    let shown: Vec<String> = subjects
+        .iter()
+        .zip(without.iter().zip(with))
+        .map(|(subject, (without, with))| {
+            let differences = without.iter().zip(with).map(|(a, b)| milliseconds(b) - milliseconds(a));
+            let mut differences: Vec<f64> = differences.collect();
+            differences.sort_unstable_by(f64::total_cmp);
+            let median = differences.get(differences.len() / 2).copied().unwrap_or(0.0);
+            format!("{} {median:+.2}", subject.runtime.name())
+        })
+        .collect();
+    println!("{what:<22} {}", shown.join("  "));
+}
+
 /// System calls and peak resident memory of one `run`, and the size of the program.
 pub(crate) fn print_costs(subject: &Subject) -> Result<(), String> {
     let calls = system_calls(subject)?;

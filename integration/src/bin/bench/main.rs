@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use knarr_integration::{Layout, Runtime};
 use rustix::mount::{UnmountFlags, unmount};
-use subject::{Subject, Work};
+use subject::{Filter, Subject, Work};
 
 const ROUNDS: usize = 30;
 
@@ -45,9 +45,28 @@ fn compare(layout: Layout, rounds: usize) -> Result<(), String> {
         let times = interleave(&subjects, work, rounds)?;
         figures::print_times(work.name(), &subjects, &times);
     }
+    compare_filters(&subjects, rounds)?;
     for subject in &subjects {
         figures::print_costs(subject)?;
     }
+    Ok(())
+}
+
+/// What Docker's seccomp profile adds to `create`: with and without it in turn, for all subjects in the same rounds.
+fn compare_filters(subjects: &[Subject], rounds: usize) -> Result<(), String> {
+    let works = [Work::Create(Filter::None), Work::Create(Filter::Docker)];
+    let mut times = works.map(|_| vec![Vec::with_capacity(rounds); subjects.len()]);
+    for round in 0..rounds {
+        for turn in 0..2 * subjects.len() {
+            let (index, kind) = ((round + turn / 2) % subjects.len(), (round + turn) % 2);
+            times[kind][index].push(subjects[index].perform(works[kind])?);
+        }
+    }
+    for (work, times) in works.iter().zip(&times) {
+        figures::print_times(work.name(), subjects, times);
+    }
+    let [without, with] = &times;
+    figures::print_differences("the filter adds", subjects, without, with);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use knarr_integration::bundle::default_config;
+use knarr_integration::bundle::{default_config, docker_profile};
 use knarr_integration::runtime::{SYS_RESOURCE, busybox, we_hold};
 use knarr_integration::wait::gone_within;
 use knarr_integration::{Layout, Runtime, Value, json, leftovers};
@@ -22,6 +22,15 @@ pub(crate) enum Work {
     Exec,
     /// `--version`: the start of a process.
     Version,
+    /// `create` alone, with or without Docker's seccomp profile.
+    Create(Filter),
+}
+
+/// Whether containers get Docker's seccomp profile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filter {
+    Docker,
+    None,
 }
 
 impl Work {
@@ -31,6 +40,8 @@ impl Work {
             Work::Life => "create; start; delete",
             Work::Exec => "exec /bin/true",
             Work::Version => "--version",
+            Work::Create(Filter::None) => "create",
+            Work::Create(Filter::Docker) => "create with a filter",
         }
     }
 }
@@ -67,10 +78,10 @@ impl Subject {
         for applet in ["true", "sleep"] {
             symlink("busybox", rootfs.join("bin").join(applet))?;
         }
-        self.write_config(&["/bin/true"])
+        self.write_config(&["/bin/true"], Filter::None)
     }
 
-    fn write_config(&self, args: &[&str]) -> std::io::Result<()> {
+    fn write_config(&self, args: &[&str], filter: Filter) -> std::io::Result<()> {
         let mut config = default_config(&format!("/{}", self.name));
         config["process"]["args"] = json!(args);
         if self.layout == Layout::Unified
@@ -80,6 +91,9 @@ impl Subject {
         }
         if self.layout == Layout::Unified && !may_filter_devices() {
             config["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
+        }
+        if filter == Filter::Docker {
+            config["linux"]["seccomp"] = docker_profile();
         }
         fs::write(self.dir.join("config.json"), config.to_string())
     }
@@ -107,7 +121,7 @@ impl Subject {
 
     pub(crate) fn prepare(&self, work: Work) -> Result<(), String> {
         if work == Work::Exec {
-            self.write_config(&["/bin/sleep", "1000"]).map_err(|error| error.to_string())?;
+            self.write_config(&["/bin/sleep", "1000"], Filter::None).map_err(|error| error.to_string())?;
             self.call(&["run", "--detach", self.id()])?;
         }
         Ok(())
@@ -116,7 +130,7 @@ impl Subject {
     pub(crate) fn finish(&self, work: Work) -> Result<(), String> {
         if work == Work::Exec {
             self.call(&["delete", "--force", self.id()])?;
-            self.write_config(&["/bin/true"]).map_err(|error| error.to_string())?;
+            self.write_config(&["/bin/true"], Filter::None).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -127,6 +141,12 @@ impl Subject {
             Work::Run => self.call(&["run", self.id()]),
             Work::Exec => self.call(&["exec", self.id(), "/bin/true"]),
             Work::Version => self.call(&["--version"]),
+            Work::Create(filter) => {
+                self.write_config(&["/bin/true"], filter).map_err(|error| error.to_string())?;
+                let created = self.call(&["create", self.id()])?;
+                self.call(&["delete", "--force", self.id()])?;
+                Ok(created)
+            }
             Work::Life => {
                 let created = self.call(&["create", self.id()])?;
                 let pid = self.pid()?;

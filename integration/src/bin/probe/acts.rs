@@ -78,7 +78,7 @@ fn perform_on(verb: &str, on: &str, words: &mut dyn Iterator<Item = String>) -> 
         "overwrite" => Ok(crate::attacks::overwrite(on)),
         "touch-memory" => Ok(touch_memory(on.parse().ok()?)),
         "fork-many" => Ok(fork_many(on.parse().ok()?)),
-        _ => return None,
+        _ => return crate::calls::perform(verb, on, &words.next()?),
     })
 }
 

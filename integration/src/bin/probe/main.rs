@@ -6,6 +6,7 @@
 
 mod acts;
 mod attacks;
+mod calls;
 mod facts;
 mod hook;
 mod sys;

@@ -1,6 +1,8 @@
 //! The calls that neither std nor rustix has, one function each, without policy.
 #![allow(unsafe_code)]
 
+pub(crate) mod entry;
+
 use std::io;
 
 /// `sched_attr` of `sched_setattr(2)`, first published size.
