@@ -6,7 +6,7 @@ BUNDLE  ?=
 ROUNDS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-engines check lint fmt bench install clean
+.PHONY: help build run test test-engines test-vm vm check lint fmt bench install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,14 @@ test: build ## Run every test, with the binaries of bin/ on the real kernel (roo
 	@scripts/setup test
 	@scripts/check-docs
 	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --workspace --no-fail-fast
+
+test-vm: build ## Run what needs cgroup v2 with controllers, systemd or a user session, in a virtual machine
+	@scripts/setup vm
+	@scripts/vm test
+
+vm: build ## Open a root shell in that machine
+	@scripts/setup vm
+	@scripts/vm shell
 
 test-engines: build ## Run dockerd, containerd, podman and buildah over knarr and over runc (root, minutes)
 	@scripts/setup engines
