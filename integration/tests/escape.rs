@@ -397,6 +397,31 @@ cases! {
         assert_eq!(home, "/");
     }
 
+    /// Opening alone makes some devices act. A fifo tells that it was opened: who opens the other end goes on.
+    knarr("runc opens what is there") fn a_passwd_that_is_no_file_is_not_opened(world) {
+        use rustix::fs::{CWD, FileType, mknodat};
+        let passwd = world.rootfs().join("etc/passwd");
+        fs::remove_file(&passwd).or_else(|_| fs::create_dir_all(world.rootfs().join("etc"))).expect("no passwd");
+        mknodat(CWD, &passwd, FileType::Fifo, 0o644.into(), 0).expect("mkfifo");
+        let opened = Arc::new(AtomicBool::new(false));
+        let other_end = std::thread::spawn({
+            let (passwd, opened) = (passwd.clone(), Arc::clone(&opened));
+            move || {
+                let end = fs::File::options().write(true).open(passwd);
+                opened.store(true, Ordering::Relaxed);
+                drop(end);
+            }
+        });
+        world.unset("/process/env");
+        let home = world.run_facts()["env"]["HOME"].clone();
+        let opened = opened.load(Ordering::Relaxed);
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
+        let let_go = rustix::fs::open(&passwd, flags, rustix::fs::Mode::empty()).expect("let the other end go");
+        other_end.join().expect("the other end");
+        drop(let_go);
+        assert_eq!((home, opened), (json!("/"), false));
+    }
+
     everywhere fn a_bind_over_a_symlink_does_not_cover_the_host(world) {
         let outside = outside(world);
         symlink(outside.join("file"), world.rootfs().join("etc/resolv.conf")).expect("a symlink");

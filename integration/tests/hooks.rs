@@ -372,6 +372,12 @@ cases! {
         world.assert_nothing_left();
     }
 
+    knarr("runc's number of nanoseconds overflows") fn a_timeout_beyond_the_clock_is_none(world) {
+        world.push("/hooks/createRuntime", json!({"path": "/bin/true", "timeout": i64::MAX}));
+        world.run().assert_ok();
+        world.assert_nothing_left();
+    }
+
     knarr("runc does not look at it") fn a_relative_hook_is_refused(world) {
         world.push("/hooks/createRuntime", json!({"path": "bin/true"}));
         world.run().assert_fails_with("absolute");

@@ -79,6 +79,18 @@ cases! {
         world.assert_nothing_left();
     }
 
+    /// A `start` that was killed when the program ran already and the gate was still there.
+    knarr("runc looks whether the file is there") fn a_gate_left_behind_by_start(world) {
+        world.up_waiting();
+        let gate = world.state_dir().join("exec.fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &gate, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("mkfifo");
+        assert_eq!(world.status(), "running");
+        world.delete().assert_fails_with("that is not stopped: running");
+        world.start().assert_fails_with("cannot start an already running container");
+        world.delete_force().assert_ok();
+        world.assert_nothing_left();
+    }
+
     everywhere fn the_init_killed_before_start(world) {
         world.create().assert_ok();
         let pid = world.pid();

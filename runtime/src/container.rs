@@ -85,7 +85,7 @@ impl Container {
             Ok(Status::Stopped)
         } else if self.cgroup().is_frozen()? {
             Ok(Status::Paused)
-        } else if self.dir.has_gate()? {
+        } else if self.dir.is_gate_closed()? {
             Ok(Status::Created)
         } else {
             Ok(Status::Running)

@@ -153,9 +153,10 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, "")?;
+    // See init: not before we are in the cgroup.
+    end.await_order(Order::Joined)?;
     let known = Known::read(process, &proc, in_user_namespace, entry.passed)?;
 
-    end.await_order(Order::Joined)?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
     // See init: nothing below returns, because what owned the closed descriptors would close them again.

@@ -163,7 +163,8 @@ impl Streams {
         let pid = rustix::process::Pid::from_child(child);
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .named(|| format!("pidfd_open({pid})", pid = child.id()))?;
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        // A limit beyond what the clock can tell is none.
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         for pipe in self.input.iter().chain(self.outputs.iter().filter_map(|output| output.pipe.as_ref())) {
             rustix::io::ioctl_fionbio(pipe, true).named(|| "ioctl(pipe, FIONBIO)".into())?;
         }

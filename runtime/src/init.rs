@@ -109,6 +109,8 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
 
+    // What is read now is the image's: not before the rules for devices are those of our cgroup.
+    cgroup.wait()?;
     let known = Known::read(process, &proc, plan.namespaces.has(Kind::User), scene.passed)?;
 
     let gate = match &scene.start {
@@ -117,7 +119,6 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     };
 
     // The parent sets limits from outside now, so that they do not hit the steps above.
-    cgroup.wait()?;
     end.ready()?;
     end.await_order(Order::Proceed)?;
     // Nothing of the host is open from here on, while we look at the image's paths and wait, perhaps for days. What

@@ -11,6 +11,9 @@ const LINE: usize = 256;
 /// A longer path is no path.
 const MAX_PATH: usize = 4096;
 const PT_INTERP: u64 = 3;
+/// Bytes of program headers; the kernel takes no more (`load_elf_phdrs` of its `fs/binfmt_elf.c`), whatever a file of
+/// the image claims to have.
+const MAX_TABLE: usize = 1 << 16;
 
 /// The interpreter that `program` names, if it names one.
 pub(crate) fn of(program: impl AsFd) -> Option<String> {
@@ -30,7 +33,7 @@ fn script_interpreter(line: &[u8]) -> Option<&[u8]> {
 fn elf_interpreter(program: impl AsFd, head: &[u8]) -> Option<Vec<u8>> {
     let elf = Elf::new(head)?;
     let (table, size, count) = elf.program_headers(head)?;
-    let table = read(&program, table, size.checked_mul(count)?)?;
+    let table = read(&program, table, size.checked_mul(count).filter(|bytes| *bytes <= MAX_TABLE)?)?;
     let segment = table.chunks_exact(size).find(|entry| elf.field(entry, 0, 4) == Some(PT_INTERP))?;
     let (offset, length) = elf.segment(segment)?;
     let path = read(&program, offset, length.min(MAX_PATH))?;
@@ -129,6 +132,15 @@ mod tests {
     fn a_dynamic_program_names_its_loader() {
         assert_eq!(interpreter_of(&elf64(13)).as_deref(), Some("/lib/ld-x.so"));
         assert_eq!(interpreter_of(&elf64(u64::MAX / 2)).as_deref(), Some("/lib/ld-x.so"));
+    }
+
+    #[test]
+    fn a_table_beyond_the_kernels_limit_is_not_read() {
+        let mut elf = elf64(13);
+        // 56 bytes each: more than 64 KiB, all of it there.
+        elf[56..58].copy_from_slice(&2000_u16.to_le_bytes());
+        elf.resize(2000 * 56 + 64, 0);
+        assert_eq!(interpreter_of(&elf), None);
     }
 
     #[test]

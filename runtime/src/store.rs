@@ -189,14 +189,15 @@ impl StateDir {
         Ok(sys::open_at(self.dir.as_fd(), GATE, OFlags::RDWR, Mode::empty())?)
     }
 
-    pub(crate) fn has_gate(&self) -> Result<bool> {
-        Ok(sys::stat_at(self.dir.as_fd(), GATE)?.is_some())
+    /// Whether somebody waits at the gate. A `start` that was killed leaves one that nobody waits at.
+    pub(crate) fn is_gate_closed(&self) -> Result<bool> {
+        Ok(self.open_gate()?.is_some())
     }
 
     /// The end that `start` writes to; none when nobody waits at the other one any more.
     pub(crate) fn open_gate(&self) -> Result<Option<OwnedFd>> {
         match sys::open_at(self.dir.as_fd(), GATE, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
-            Err(error) if error.errno == Errno::NXIO => Ok(None),
+            Err(error) if matches!(error.errno, Errno::NXIO | Errno::NOENT) => Ok(None),
             result => Ok(Some(result?)),
         }
     }
@@ -437,16 +438,17 @@ mod tests {
     fn the_gate_stands_while_somebody_waits_at_it() {
         let (_root, store) = Root::new("gate");
         let dir = store.create("web").unwrap();
-        assert!(!dir.has_gate().unwrap());
-        assert_eq!(dir.open_gate().unwrap_err().errno(), Some(libc::ENOENT));
+        assert!(!dir.is_gate_closed().unwrap());
+        assert!(dir.open_gate().unwrap().is_none(), "there is no gate");
         let mut waiting = fs::File::from(dir.create_gate().unwrap());
-        assert!(dir.has_gate().unwrap());
+        assert!(dir.is_gate_closed().unwrap());
         let mut starter = fs::File::from(dir.open_gate().unwrap().unwrap());
         starter.write_all(b"0").unwrap();
         waiting.read_exact(&mut [0]).unwrap();
         drop((waiting, starter));
         assert!(dir.open_gate().unwrap().is_none(), "the one who waited is gone");
+        assert!(!dir.is_gate_closed().unwrap());
         dir.remove_gate().unwrap();
-        assert!(!dir.has_gate().unwrap());
+        assert!(!dir.is_gate_closed().unwrap());
     }
 }

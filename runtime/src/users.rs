@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 
 use crate::error::{During as _, Result};
 use crate::sys::{self, Errno, Named as _};
@@ -27,18 +27,28 @@ pub(crate) fn home(uid: u32) -> (CString, Option<String>) {
 }
 
 fn read_home(uid: u32) -> Result<Option<CString>> {
+    // A device is not even opened: some act on that alone.
+    match statat(CWD, PASSWD, AtFlags::empty()) {
+        Ok(stat) => require_file(&stat)?,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(errno) => Err(errno).named(|| format!("stat {PASSWD}"))?,
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(CWD, PASSWD, flags, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         result => result.named(|| format!("open {PASSWD}"))?,
     };
-    let stat = fstat(&file).named(|| format!("fstat {PASSWD}"))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(sys::Error { call: format!("open {PASSWD} as a file"), errno: Errno::INVAL }.into());
-    }
+    require_file(&fstat(&file).named(|| format!("fstat {PASSWD}"))?)?;
     let home = find_home(BufReader::new(File::from(file).take(MAX_PASSWD)), uid)
         .named(|| format!("read {PASSWD}"))?;
     Ok(home)
+}
+
+fn require_file(stat: &Stat) -> Result<()> {
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        return Ok(());
+    }
+    Err(sys::Error { call: format!("open {PASSWD} as a file"), errno: Errno::INVAL }.into())
 }
 
 fn find_home(passwd: impl BufRead, uid: u32) -> std::io::Result<Option<CString>> {
