@@ -191,7 +191,16 @@ impl StateDir {
 
     /// Whether somebody waits at the gate. A `start` that was killed leaves one that nobody waits at.
     pub(crate) fn is_gate_closed(&self) -> Result<bool> {
-        Ok(self.open_gate()?.is_some())
+        if self.open_gate()?.is_some() {
+            return Ok(true);
+        }
+        // The first process of runc waits while it opens the file, where nobody can see it; its start removes the file.
+        // Of the two only we keep the configuration.
+        Ok(self.has(GATE)? && !self.has(CONFIG)?)
+    }
+
+    fn has(&self, name: &str) -> Result<bool> {
+        Ok(sys::stat_at(self.dir.as_fd(), name)?.is_some())
     }
 
     /// The end that `start` writes to; none when nobody waits at the other one any more.
@@ -447,6 +456,8 @@ mod tests {
         waiting.read_exact(&mut [0]).unwrap();
         drop((waiting, starter));
         assert!(dir.open_gate().unwrap().is_none(), "the one who waited is gone");
+        assert!(dir.is_gate_closed().unwrap(), "without a configuration it is runc's");
+        dir.write_config(b"{}").unwrap();
         assert!(!dir.is_gate_closed().unwrap());
         dir.remove_gate().unwrap();
         assert!(!dir.is_gate_closed().unwrap());
