@@ -4,6 +4,7 @@
 //! the new pid namespace adopts and reaps what daemons leave; the inner one runs the cases. When the second ends,
 //! the kernel kills everything and the mounts go with the namespace.
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -35,7 +36,7 @@ impl Site {
 pub(crate) fn inside(body: impl FnOnce(&Site) -> ExitCode) -> ExitCode {
     let mark = std::env::var(leftovers::MARK);
     match (std::env::var(ROLE).as_deref(), mark) {
-        (Ok("reap"), Ok(_)) => adopt_and_reap(),
+        (Ok("reap"), Ok(mark)) => adopt_and_reap(&Site::of(mark)),
         (Ok("run"), Ok(mark)) => body(&Site::of(mark)),
         _ => enclose(&Site::of(format!("knarr-engines-{}", std::process::id()))),
     }
@@ -65,7 +66,8 @@ fn share_mounts() {
     mount_change("/", shared).expect("share the mounts within the namespace");
 }
 
-/// The machine's hierarchies below a tmpfs of ours: podman makes plain folders for those that it misses.
+/// The machine's hierarchies below a tmpfs of ours: podman makes plain folders for those that it misses. A hierarchy
+/// that is in use but mounted nowhere here is mounted too: containerd has no metrics when one is out of its sight.
 fn mount_cgroups_again() {
     let old = Path::new("/sys/fs/cgroup");
     let new = Path::new("/run/cgroup");
@@ -79,10 +81,27 @@ fn mount_cgroups_again() {
             mount_bind(&from, &to).expect("a hierarchy");
         }
     }
+    for hierarchy in v1_in_use() {
+        let to = new.join(hierarchy.trim_start_matches("name="));
+        if !to.exists() {
+            std::fs::create_dir(&to).expect("a folder");
+            let named = if hierarchy.contains('=') { format!("none,{hierarchy}") } else { hierarchy };
+            let options = CString::new(named).expect("a name");
+            mount("cgroup", &to, "cgroup", flags, Some(options.as_c_str()))
+                .expect("a hierarchy from elsewhere");
+        }
+    }
     rustix::mount::mount_bind_recursive(new, old).expect("the hierarchies in their place");
 }
 
-fn adopt_and_reap() -> ExitCode {
+/// Every v1 hierarchy as /proc/self/cgroup names it, `cpu,cpuacct` or `name=systemd`; see cgroups(7).
+fn v1_in_use() -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/cgroup").expect("our cgroups");
+    let names = table.lines().filter_map(|line| line.split(':').nth(1));
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn adopt_and_reap(site: &Site) -> ExitCode {
     // Shims, conmon and peers write to /run however they are configured; nobody else's /run is theirs.
     mount("run", Path::new("/run"), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)
         .expect("an own /run");
@@ -96,6 +115,8 @@ fn adopt_and_reap() -> ExitCode {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get().unsigned_abs() == inner.id() => {
+                // Here, where every hierarchy is mounted.
+                leftovers::sweep(Layout::Hybrid, &site.cgroup(), &site.mark);
                 let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
                 return code.map_or(ExitCode::FAILURE, ExitCode::from);
             }
