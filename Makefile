@@ -6,10 +6,10 @@ BUNDLE  ?=
 ROUNDS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check lint fmt bench install clean
+.PHONY: help build run test test-engines check lint fmt bench install clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## Build the optimised static binaries into bin/
 	@scripts/setup build
@@ -23,6 +23,10 @@ test: build ## Run every test, with the binaries of bin/ on the real kernel (roo
 	@scripts/setup test
 	@scripts/check-docs
 	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --workspace --no-fail-fast
+
+test-engines: build ## Run dockerd, containerd, podman and buildah over knarr and over runc (root, minutes)
+	@scripts/setup engines
+	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --package knarr-integration --test engines
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint

@@ -161,7 +161,7 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     end.await_order(Order::Proceed)?;
     // See init: nothing below returns, because what owned the closed descriptors would close them again.
     log::debug(format_args!("setns_init: about to exec"));
-    let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd())])
+    let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd()), log::descriptor()])
         .and_then(|()| launch_program(entry, known, end));
     spawn::give_up(end, &error)
 }

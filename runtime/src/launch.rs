@@ -128,7 +128,7 @@ impl Known {
         // A user namespace mapped by an unprivileged user forbids supplementary groups.
         let denied = user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny";
         let setgroups = if denied { Setgroups::Deny } else { Setgroups::Allow };
-        Ok(Self { setgroups, env: environment(process, passed)? })
+        Ok(Self { setgroups, env: environment(process, passed) })
     }
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn take_identity(
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
     if let Some(sets) = &process.capabilities {
-        capabilities::drop_bounding(sets.bounding)?;
+        capabilities::drop_bounding(sets)?;
         // Root that stays root keeps them anyway.
         if process.identity.uid != 0 {
             capabilities::keep()?;
@@ -167,7 +167,7 @@ pub(crate) fn take_identity(
 }
 
 /// The configured variables, what systemd's sockets need, and HOME where it is missing.
-fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
+fn environment(process: &ProcessPlan, passed: Passed) -> Vec<CString> {
     let mut env = process.env.vars.clone();
     env.extend(passed.environment().into_iter().filter_map(|variable| CString::new(variable).ok()));
     if process.env.home == Home::Missing {
@@ -178,7 +178,7 @@ fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
         let variable = [b"HOME=", home.as_bytes()].concat();
         env.extend(CString::new(variable).ok());
     }
-    Ok(env)
+    env
 }
 
 /// The end of this program: execve. Returns only an error. What this program ignores, execve would hand on: SIGPIPE is

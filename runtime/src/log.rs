@@ -62,13 +62,13 @@ pub(crate) fn error(error: &Error) {
     write(Level::Error, format_args!("{}", error.line()), Some(error), Location::caller());
 }
 
-pub(crate) fn is_stderr() -> bool {
-    matches!(logger().sink, Sink::Stderr(_))
+/// What the log is written to, beside stderr: whoever closes descriptors and still wants to log keeps it.
+pub(crate) fn descriptor() -> Option<BorrowedFd<'static>> {
+    LOGGER.get().and_then(|logger| logger.sink.descriptor())
 }
 
-/// What lines are written to, for who closes all other descriptors. None: number 2.
-pub(crate) fn descriptor() -> Option<BorrowedFd<'static>> {
-    logger().sink.descriptor()
+pub(crate) fn is_stderr() -> bool {
+    matches!(logger().sink, Sink::Stderr(_))
 }
 
 fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, caller: &Location<'_>) {

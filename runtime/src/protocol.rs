@@ -29,7 +29,7 @@
 //! ```
 //!
 //! `exec` uses the same messages from Joined on (enter.rs). Where a process in between is needed (see spawn.rs), it says
-//! `Forked` first, with a pidfd of init.
+//! `Forked` first, with a pidfd of init, which waits for `Adopted` before it says anything itself.
 
 use std::io::IoSlice;
 use std::io::IoSliceMut;
@@ -52,6 +52,8 @@ const MAX_PACKET: usize = 16 * 1024;
 #[repr(u8)]
 pub(crate) enum Order {
     Mapped = b'm',
+    /// To init that another process left behind: until then that process has the word.
+    Adopted = b'a',
     Joined = b'j',
     SourceMapped = b'i',
     HooksDone = b'h',

@@ -243,7 +243,10 @@ fn fork_sibling(
     body: impl FnOnce(&InitEnd) -> Result<Infallible>,
 ) -> Result<Infallible> {
     match clone(flags | libc::CLONE_PARENT, None)? {
-        Side::Child => body(end),
+        Side::Child => {
+            end.await_order(Order::Adopted)?;
+            body(end)
+        }
         Side::Parent { pidfd, .. } => {
             end.forked(pidfd.as_fd())?;
             sys::exit_now(0)
@@ -277,7 +280,11 @@ pub(crate) fn give_up(end: &InitEnd, error: &Error) -> ! {
 /// Learns of init from the process in between.
 fn receive_init(end: &ParentEnd) -> Result<Child> {
     match end.report()? {
-        Some(Report::Forked(pidfd)) => Ok(Child { pid: pid_of(&pidfd)?, pidfd }),
+        Some(Report::Forked(pidfd)) => {
+            let init = Child { pid: pid_of(&pidfd)?, pidfd };
+            end.order(Order::Adopted).inspect_err(|_| init.kill_and_reap())?;
+            Ok(init)
+        }
         Some(Report::Failed(error)) => Err(error),
         _ => Err(Error::WrongState("the process that joins the namespaces ended too early".into())),
     }

@@ -1,0 +1,43 @@
+//! Engines over the runtime: dockerd, containerd, podman and buildah, each with knarr and with runc.
+//!
+//! A case is a function over a started [`Engine`]. It runs with both runtimes, so runc tests the tests, and what a
+//! case records must be the same text for both. Everything happens in namespaces of its own (mount, network, pid),
+//! see `nest`: when the test ends, however it ends, no process and no mount is left.
+//!
+//! Run by `make test-engines`; `cargo test --test engines -- docker::pause` runs the cases whose names contain a word.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // a test ends where an expectation fails
+#![allow(clippy::print_stdout, clippy::print_stderr)] // this is a test runner
+
+mod buildah;
+mod churn;
+mod containerd;
+mod docker;
+mod docker_limits;
+mod docker_sees;
+mod engine;
+mod image;
+mod nest;
+mod podman;
+mod suite;
+
+use std::process::ExitCode;
+
+use suite::Group;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    nest::inside(|site| suite::run(site, &groups(), &words))
+}
+
+/// Every engine with its cases, in the order in which they run.
+fn groups() -> Vec<Group> {
+    vec![
+        docker::group(),
+        docker_sees::remapped(),
+        containerd::group(),
+        churn::group(),
+        podman::group(),
+        podman::named_crun(),
+        buildah::group(),
+    ]
+}
