@@ -37,7 +37,10 @@ pub use world::World;
 /// - `everywhere`: both runtimes, both layouts;
 /// - `v1`, `v2`: both runtimes, that layout;
 /// - `knarr("why")`, `knarr_v1("why")`, `knarr_v2("why")`: ours alone, because runc 1.1 differs or lacks it;
-/// - `not_runc_v1("why")`, `not_runc_v2("why")`: everywhere but there.
+/// - `not_runc_v1("why")`, `not_runc_v2("why")`: everywhere but there;
+/// - `limits`, `v2_limits`, `knarr_limits("why")`, `knarr_v2_limits("why")`, `not_runc_v2_limits("why")`: as those without
+///   `_limits` and `everywhere`, but ignored on v2 unless `--ignored` or `--include-ignored` says that cgroup2 has the
+///   controllers here.
 #[macro_export]
 macro_rules! cases {
     ($($(#[$note:meta])* $place:ident $(($why:literal))? fn $name:ident($world:ident) $body:block)*) => {$(
@@ -64,8 +67,19 @@ macro_rules! combinations {
     (knarr_v2) => { $crate::combinations!(@ knarr_v2, Knarr, Unified); };
     (runc_v1) => { $crate::combinations!(@ runc_v1, Runc, Hybrid); };
     (runc_v2) => { $crate::combinations!(@ runc_v2, Runc, Unified); };
-    (@ $test:ident, $runtime:ident, $layout:ident) => {
+    (limits) => { $crate::combinations!(v1); $crate::combinations!(v2_limits); };
+    (knarr_limits) => { $crate::combinations!(knarr_v1); $crate::combinations!(knarr_v2_limits); };
+    (not_runc_v2_limits) => { $crate::combinations!(knarr_limits); $crate::combinations!(runc_v1); };
+    (v2_limits) => {
+        $crate::combinations!(knarr_v2_limits);
+        $crate::combinations!(@ #[ignore = "needs cgroup2 with its controllers"] runc_v2, Runc, Unified);
+    };
+    (knarr_v2_limits) => {
+        $crate::combinations!(@ #[ignore = "needs cgroup2 with its controllers"] knarr_v2, Knarr, Unified);
+    };
+    (@ $(#[$note:meta])* $test:ident, $runtime:ident, $layout:ident) => {
         #[test]
+        $(#[$note])*
         fn $test() {
             let name = concat!(module_path!(), "::", stringify!($test));
             $crate::play(name, $crate::Runtime::$runtime, $crate::Layout::$layout, case);

@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use knarr_integration::{World, cases, json, leftovers, sys};
 
@@ -251,7 +252,27 @@ cases! {
         assert_eq!(fs::read_to_string("/proc/thread-self/cgroup").expect("our cgroups"), before);
     }
 
-    knarr("there is no driver for systemd yet; runc has one") fn the_systemd_driver_is_refused_by_name(world) {
+    knarr_v2("runc does it for systemd's cgroups alone") fn a_cgroup_that_may_be_written_belongs_to_the_programs_user(world) {
+        world.user_namespace(100_000).namespace("cgroup", None);
+        world.edit_mount("/sys/fs/cgroup", |mount| mount["options"] = json!(["nosuid", "noexec", "nodev", "relatime"]));
+        world.up_waiting();
+        let owner = |file: &str| fs::metadata(world.cgroup_dir("").join(file)).expect("its cgroup").uid();
+        assert_eq!((owner(""), owner("cgroup.procs")), (100_000, 100_000));
+        assert_eq!(owner("cgroup.max.depth"), 0, "limits stay with the host");
+    }
+
+    knarr_v2("runc does it for systemd's cgroups alone") fn a_cgroup_that_is_read_only_stays_with_its_maker(world) {
+        world.user_namespace(100_000).namespace("cgroup", None).up_waiting();
+        assert_eq!(fs::metadata(world.cgroup_dir("")).expect("its cgroup").uid(), 0);
+    }
+
+    knarr_v1("runc 1.1 cannot set so little") fn an_init_without_memory_is_named(world) {
+        world.set("/linux/resources/memory", json!({"limit": 8192, "swap": 8192}));
+        world.run().assert_fails_with("container init was OOM-killed (memory limit too low?)");
+        world.assert_nothing_left();
+    }
+
+    knarr("runc has another text") fn without_systemd_its_driver_is_refused_by_name(world) {
         world.set("/linux/cgroupsPath", "system.slice:knarr:test");
         world.write_config();
         let mut command = world.bare_command();

@@ -85,6 +85,21 @@ fn exchange_in_background(one: PathBuf, other: PathBuf) -> (Arc<AtomicBool>, std
     (stop, thread)
 }
 
+/// What a program with CAP_SYS_PTRACE finds in the runtime's processes while they join.
+fn seen_by_a_tracer(world: &mut World) -> Vec<String> {
+    world.capabilities(&["bounding", "permitted", "effective"], &["CAP_SYS_PTRACE"]);
+    world.probe(&["echo", "ready", "spy", "/tmp/stop"]);
+    let created = world.up();
+    created.wait_for("ready");
+    for _ in 0..100 {
+        world.exec(&[], &["/bin/busybox", "true"]).assert_ok();
+    }
+    fs::write(world.rootfs().join("tmp/stop"), "").expect("stop");
+    let shown = created.wait_for("\"spy\"");
+    let seen = knarr_integration::answer::answers(&shown).pop().expect("an answer");
+    serde_json::from_value(seen["value"].clone()).expect("strings")
+}
+
 cases! {
     /// A process that joins must not show its descriptors or executable to those inside before it is the program.
     everywhere fn cve_2016_9962_joiners_cannot_be_looked_into(world) {
@@ -98,6 +113,24 @@ cases! {
         let shown = created.wait_for("\"spy\"");
         let seen = knarr_integration::answer::answers(&shown).pop().expect("an answer");
         assert_eq!(seen["value"], json!([]), "descriptors or executables of the runtime were visible");
+    }
+
+    /// The same where those inside may trace all that enters their user namespace: it must be closed to them before.
+    everywhere fn cve_2016_9962_joiners_of_a_user_namespace_cannot_be_traced(world) {
+        world.user_namespace(100_000);
+        assert_eq!(seen_by_a_tracer(world), [] as [String; 0], "the runtime was visible");
+    }
+
+    /// Nothing is closed to CAP_SYS_PTRACE of the host's user namespace: so a process must be there only with nothing
+    /// that leads to the host.
+    everywhere fn cve_2016_9962_joiners_bring_no_directory_of_the_host(world) {
+        let (state, cgroups) = (world.root(), Path::new("/sys/fs/cgroup"));
+        let seen = seen_by_a_tracer(world);
+        let leads_out = |to: &&String| {
+            let path = Path::new(to);
+            *to == "another root" || path.starts_with(&state) || path.starts_with(cgroups)
+        };
+        assert_eq!(seen.iter().filter(leads_out).collect::<Vec<_>>(), [] as [&String; 0]);
     }
 
     /// The container's program is the runtime itself; a neighbour opens its executable to write to it.
@@ -181,7 +214,7 @@ cases! {
     }
 
     /// A neighbour exchanges a folder and a symlink while the runtime mounts below it.
-    everywhere fn cve_2021_30465_a_symlink_exchange_does_not_lead_out(world) {
+    knarr("runc 1.1 loses this race now and then") fn cve_2021_30465_a_symlink_exchange_does_not_lead_out(world) {
         let outside = outside(world);
         let volume = world.folder("volume");
         fs::create_dir(volume.join("folder")).expect("a folder");

@@ -39,6 +39,27 @@ cases! {
         kill_create_at_many_moments(world);
     }
 
+    /// Init hears of no message then, and a change of ids has made the kernel forget whose death it follows.
+    knarr("runc 1.1 leaves its init when it is killed early") fn create_killed_during_a_hook_in_a_user_namespace(world) {
+        world.user_namespace(100_000);
+        let reached = world.dir.join("reached");
+        world.file("reached", "");
+        std::fs::set_permissions(&reached, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("chmod");
+        std::fs::set_permissions(&world.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        let script = format!("echo here > {}; exec sleep 60", reached.display());
+        world.push("/hooks/createContainer", json!({"path": "/bin/sh", "args": ["sh", "-c", script],
+            "env": ["PATH=/usr/bin:/bin"]}));
+        world.write_config();
+        let mut create = world.begin(world.command(&["create", &world.id]));
+        wait::eventually("the hook", || std::fs::read_to_string(&reached).ok().filter(|text| !text.is_empty()));
+        let left = leftovers::processes(&world.id);
+        create.child.kill().and_then(|()| create.child.wait()).expect("kill it");
+        let gone = left.iter().all(|pid| wait::gone_within(*pid, Duration::from_secs(5)));
+        assert!(!left.is_empty() && gone, "processes {left:?} are left");
+        world.delete_force().assert_ok();
+        world.assert_nothing_left();
+    }
+
     everywhere fn run_killed_while_the_program_runs(world) {
         world.probe(&["block", "echo", "ready", "wait"]).write_config();
         let mut run = world.begin(world.command(&["run", &world.id]));

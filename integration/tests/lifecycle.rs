@@ -56,6 +56,19 @@ cases! {
         assert_eq!(world.status(), "running");
     }
 
+    everywhere fn a_created_container_ends_when_it_is_asked_to(world) {
+        // The kernel keeps from the first process of a pid namespace what it does not handle.
+        for signal in ["HUP", "INT", "QUIT", "TERM"] {
+            world.create().assert_ok();
+            world.kill(signal).assert_ok();
+            world.wait_status("stopped");
+            world.delete().assert_ok();
+        }
+        world.create().assert_ok();
+        world.kill("WINCH").assert_ok();
+        assert_eq!(world.status(), "created");
+    }
+
     everywhere fn the_states_follow_each_other(world) {
         world.up_waiting();
         let pid = world.pid();
@@ -311,6 +324,16 @@ cases! {
         let beside = std::fs::read_dir(&world.dir).expect("the world").flatten();
         let temporary: Vec<_> = beside.filter(|e| e.file_name().to_string_lossy().starts_with('.')).collect();
         assert!(temporary.is_empty(), "{temporary:?}");
+    }
+
+    everywhere fn a_pid_file_is_where_the_caller_is(world) {
+        world.probe(&["block", "wait"]);
+        world.write_config();
+        let mut command = world.command(&["create", "--pid-file", "pid", "--bundle"]);
+        command.arg(world.bundle()).arg(&world.id).current_dir(&world.dir);
+        world.finish(command).assert_ok();
+        let text = std::fs::read_to_string(world.dir.join("pid")).expect("a pid file");
+        assert_eq!(text, world.pid().to_string());
     }
 
     everywhere fn a_pid_file_that_cannot_be_written_fails_create(world) {

@@ -55,6 +55,8 @@ pub(crate) const NAMES: [&str; 41] = [
 /// The sets to take on, a bit per capability number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CapSets {
+    /// The highest that the kernel has, as [`last_supported`] says.
+    pub(crate) last: u32,
     pub(crate) bounding: u64,
     pub(crate) effective: u64,
     pub(crate) permitted: u64,
@@ -85,13 +87,11 @@ pub(crate) fn last_supported() -> Result<u32> {
     Ok(0)
 }
 
-/// Removes from the bounding set all that is not in `keep`, also what this program has no name for.
-pub(crate) fn drop_bounding(keep: u64) -> Result<()> {
-    for number in (0..64).filter(|number| keep & bit(*number) == 0) {
+/// Removes from the bounding set all that `sets` do not have there, also what this program has no name for.
+pub(crate) fn drop_bounding(sets: &CapSets) -> Result<()> {
+    for number in (0..=sets.last).filter(|number| sets.bounding & bit(*number) == 0) {
         match thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(bit(number))) {
             Ok(()) => {}
-            // The kernel has no capability of this number, and so none above it.
-            Err(Errno::INVAL) => return Ok(()),
             // Without CAP_SETPCAP nothing can be dropped, which is right where it is gone already.
             Err(Errno::PERM) if !is_bounded(number)? => {}
             Err(errno) => {
@@ -209,6 +209,7 @@ mod tests {
         }
         let (chown, kill, raw, admin) = (1, 1 << 5, 1 << 13, 1 << 21);
         let sets = CapSets {
+            last: last_supported().expect("probe"),
             bounding: chown | kill | raw,
             permitted: chown | kill,
             effective: kill,
@@ -218,7 +219,7 @@ mod tests {
         };
         let identity = Identity { uid: 4321, gid: 1234, groups: vec![7, 5] };
         std::thread::spawn(move || {
-            drop_bounding(sets.bounding).expect("drop");
+            drop_bounding(&sets).expect("drop");
             keep().expect("keep");
             apply_identity(&identity, Setgroups::Allow).expect("change user");
             let warnings = apply(&sets).expect("apply");

@@ -42,11 +42,11 @@ impl Signals {
             Err(Errno::AGAIN) => 0,
             result => result.named(|| "read(signalfd)".into())?,
         };
-        let own = getpid().as_raw_pid();
         let signals =
             records[..read].chunks_exact(RECORD).map(|record| (field(record, SIGNAL), field(record, PID)));
         // A SIGPIPE of our own says what the failed write has said already.
-        let others = signals.filter(|(signal, pid)| (*signal, *pid) != (libc::SIGPIPE, own));
+        let others =
+            signals.filter(|(signal, pid)| *signal != libc::SIGPIPE || *pid != getpid().as_raw_pid());
         Ok(others.map(|(signal, _)| signal).collect())
     }
 }
@@ -61,7 +61,7 @@ fn field(record: &[u8], at: usize) -> i32 {
     record.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| i32::from_ne_bytes(*bytes))
 }
 
-/// Gives SIGPIPE its effect again, which Rust's start-up code took away: ignored signals stay ignored through execve.
+/// Gives SIGPIPE its effect again, which `sys::start` took away: ignored signals stay ignored through execve.
 pub(crate) fn restore_sigpipe() -> Result<()> {
     Ok(reset_signal(libc::SIGPIPE)?)
 }

@@ -14,7 +14,6 @@ use crate::caught_signals::{self, Signals};
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::hooks::State;
-use crate::idmap::Caller;
 use crate::launch::{self, Known};
 use crate::plan::process::{ProcessPlan, Terminal};
 use crate::plan::seccomp::{self as plan, Filter};
@@ -34,7 +33,6 @@ pub(crate) struct Entry<'a> {
     pub(crate) init: OwnedFd,
     /// `CLONE_NEW*` of the namespaces the container has of its own.
     pub(crate) namespaces: i32,
-    pub(crate) caller: Caller,
     /// The container's, or the one below it that `--cgroup` names.
     pub(crate) cgroup: &'a Cgroup,
     /// `linux.intelRdt`'s group.
@@ -60,8 +58,9 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     let beside = Beside {
         init: entry.init.as_fd(),
         namespaces: entry.namespaces,
-        caller: entry.caller,
         cgroup: entry.cgroup.clone_dir(),
+        first_private: entry.passed.first_private(),
+        keep: entry.console.as_ref().map(AsFd::as_fd),
     };
     let (child, end) = beside.spawn(|end| inside(entry, end))?;
     match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
@@ -161,7 +160,7 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     end.await_order(Order::Proceed)?;
     // See init: nothing below returns, because what owned the closed descriptors would close them again.
     log::debug(format_args!("setns_init: about to exec"));
-    let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd())])
+    let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd()), log::descriptor()])
         .and_then(|()| launch_program(entry, known, end));
     spawn::give_up(end, &error)
 }

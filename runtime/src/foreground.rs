@@ -61,10 +61,10 @@ impl Foreground<'_> {
         let mut status = None;
         for source in self.ready()? {
             match source {
-                Source::Signals => status = status.or(self.take_signals()?),
-                Source::Process => {
-                    status = status.map_or_else(|| exit_status(self.pidfd), |known| Ok(Some(known)))?;
-                }
+                Source::Process => status = exit_status(self.pidfd)?,
+                // For a process that has ended they come too late.
+                Source::Signals if status.is_some() => {}
+                Source::Signals => status = self.take_signals()?,
                 Source::Notify => self.forward_notification()?,
                 Source::Terminal(end) => {
                     if let Some(terminal) = &mut self.terminal {
@@ -78,10 +78,10 @@ impl Foreground<'_> {
 
     /// Waits until something happens.
     fn ready(&self) -> Result<Vec<Source>> {
-        let mut sources = vec![Source::Signals, Source::Process];
+        let mut sources = vec![Source::Process, Source::Signals];
         let mut fds = vec![
-            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
         ];
         if let Some(notify) = &self.notify {
             sources.push(Source::Notify);

@@ -15,6 +15,7 @@ use crate::caught_signals::{self, Signals};
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
+use crate::idmap::Caller;
 use crate::keyring::{self, Searchable};
 use crate::launch::{self, Known};
 use crate::plan::Plan;
@@ -26,9 +27,10 @@ use crate::proc::{Proc, Scope};
 use crate::protocol::{InitEnd, Order};
 use crate::rootfs::{self, CgroupView, Root, Sources, Surroundings};
 use crate::spec::Spec;
+use crate::start_gate::Gate;
 use crate::sys::{self, Named};
 use crate::tty::{self, Pseudoterminal};
-use crate::{log, lsm, net_devices, seccomp, spawn, start_gate, sysctl};
+use crate::{log, lsm, net_devices, seccomp, spawn, sysctl};
 
 /// All that init needs; it crosses the clone as memory and descriptors.
 pub(crate) struct Scene<'a> {
@@ -36,6 +38,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) bundle: &'a Path,
     pub(crate) spec: &'a Spec,
     pub(crate) plan: &'a Plan,
+    pub(crate) caller: Caller,
     pub(crate) net_devices: &'a [net_devices::Found],
     pub(crate) start: Start<'a>,
     /// `--console-socket`, connected.
@@ -108,6 +111,11 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
 
     let known = Known::read(process, &proc, plan.namespaces.has(Kind::User), scene.passed)?;
 
+    let gate = match &scene.start {
+        Start::Gate(fifo) => Some(Gate::new(fifo.as_fd())?),
+        Start::Channel(_) => None,
+    };
+
     // The parent sets limits from outside now, so that they do not hit the steps above.
     cgroup.wait()?;
     end.ready()?;
@@ -115,34 +123,44 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     // Nothing of the host is open from here on, while we look at the image's paths and wait, perhaps for days. What
     // owned the descriptors must not close them again, so nothing below returns.
     log::debug(format_args!("init: closing the pipe to signal completion"));
-    let Err(error) = close_all_but(scene, end).and_then(|()| launch_program(scene, known, end));
+    let Err(error) = close_all_but(scene, gate.as_ref(), end)
+        .and_then(|()| launch_program(scene, known, gate.as_ref(), end));
     spawn::give_up(end, &error)
 }
 
-fn close_all_but(scene: &Scene<'_>, end: &InitEnd) -> Result<()> {
-    let gate = match &scene.start {
-        Start::Gate(gate) => Some(gate.as_fd()),
-        Start::Channel(_) => None,
-    };
-    fds::close_from(scene.passed.first_private(), &[Some(end.as_fd()), gate])
+fn close_all_but(scene: &Scene<'_>, gate: Option<&Gate<'_>>, end: &InitEnd) -> Result<()> {
+    let [fifo, signals] = descriptors(gate);
+    fds::close_from(scene.passed.first_private(), &[Some(end.as_fd()), log::descriptor(), fifo, signals])
+}
+
+fn descriptors<'a>(gate: Option<&'a Gate<'_>>) -> [Option<BorrowedFd<'a>>; 2] {
+    [gate.map(|gate| gate.fifo), gate.map(|gate| gate.signals.as_fd())]
 }
 
 /// The last steps: identity, the wait for `start`, execve.
-fn launch_program(scene: &Scene<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
+fn launch_program(
+    scene: &Scene<'_>,
+    known: Known,
+    gate: Option<&Gate<'_>>,
+    end: &InitEnd,
+) -> Result<Infallible> {
     let process = &scene.plan.process;
     let filter = scene.plan.seccomp.as_ref();
     let prepared = launch::take_identity(process, known, filter, end)?;
     launch::outlive_parent()?;
+    // `exec` by a user without privileges enters a container that waits, which the kernel takes for tracing it. Nobody
+    // else is in its namespaces to make use of that.
+    if scene.caller != Caller::Privileged && scene.plan.namespaces.join.is_empty() {
+        sys::set_dumpable()?;
+    }
     end.found()?;
-    match &scene.start {
-        Start::Gate(gate) => {
-            fds::close_from(scene.passed.first_private(), &[Some(gate.as_fd())])?;
-            start_gate::wait(gate.as_fd())?;
-        }
-        Start::Channel(signals) => {
-            signals.map_or(Ok(()), Signals::unblock)?;
-            end.await_order(Order::Start)?;
-        }
+    if let Some(gate) = gate {
+        fds::close_from(scene.passed.first_private(), &descriptors(Some(gate)))?;
+        gate.wait()?;
+    }
+    if let Start::Channel(signals) = &scene.start {
+        signals.map_or(Ok(()), Signals::unblock)?;
+        end.await_order(Order::Start)?;
     }
     if scene.plan.hooks.of(Stage::StartContainer).is_empty() {
         caught_signals::restore_sigpipe()?;

@@ -25,6 +25,11 @@ use crate::{
 /// The first acts of a process that is to enter a container.
 pub(crate) fn begin() -> Result<()> {
     log::debug(format_args!("child process in init()"));
+    guard()
+}
+
+/// What a change of ids takes back (prctl(2)), so that it is to be said again after one.
+fn guard() -> Result<()> {
     // The parent's death ends us until we are on record; the closed channel tells what the signal may have missed.
     sys::set_parent_death_signal(libc::SIGKILL)?;
     // CVE-2016-9962: what shares our pid namespace must not trace us or read our descriptors.
@@ -43,7 +48,7 @@ pub(crate) fn become_root() -> Result<()> {
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     set_thread_res_gid(gid, gid, gid).named(|| "setresgid(0, 0, 0)".into())?;
     set_thread_res_uid(uid, uid, uid).named(|| "setresuid(0, 0, 0)".into())?;
-    Ok(())
+    guard()
 }
 
 /// The labels that the program will have.
@@ -123,7 +128,7 @@ impl Known {
         // A user namespace mapped by an unprivileged user forbids supplementary groups.
         let denied = user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny";
         let setgroups = if denied { Setgroups::Deny } else { Setgroups::Allow };
-        Ok(Self { setgroups, env: environment(process, passed)? })
+        Ok(Self { setgroups, env: environment(process, passed) })
     }
 }
 
@@ -139,7 +144,7 @@ pub(crate) fn take_identity(
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
     if let Some(sets) = &process.capabilities {
-        capabilities::drop_bounding(sets.bounding)?;
+        capabilities::drop_bounding(sets)?;
         // Root that stays root keeps them anyway.
         if process.identity.uid != 0 {
             capabilities::keep()?;
@@ -162,7 +167,7 @@ pub(crate) fn take_identity(
 }
 
 /// The configured variables, what systemd's sockets need, and HOME where it is missing.
-fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
+fn environment(process: &ProcessPlan, passed: Passed) -> Vec<CString> {
     let mut env = process.env.vars.clone();
     env.extend(passed.environment().into_iter().filter_map(|variable| CString::new(variable).ok()));
     if process.env.home == Home::Missing {
@@ -173,7 +178,7 @@ fn environment(process: &ProcessPlan, passed: Passed) -> Result<Vec<CString>> {
         let variable = [b"HOME=", home.as_bytes()].concat();
         env.extend(CString::new(variable).ok());
     }
-    Ok(env)
+    env
 }
 
 /// The end of this program: execve. Returns only an error. What this program ignores, execve would hand on: SIGPIPE is

@@ -8,6 +8,7 @@ mod line;
 mod sink;
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::sync::OnceLock;
 
@@ -59,6 +60,11 @@ pub(crate) fn warn(message: fmt::Arguments<'_>) {
 #[track_caller]
 pub(crate) fn error(error: &Error) {
     write(Level::Error, format_args!("{}", error.line()), Some(error), Location::caller());
+}
+
+/// What the log is written to, beside stderr: whoever closes descriptors and still wants to log keeps it.
+pub(crate) fn descriptor() -> Option<BorrowedFd<'static>> {
+    LOGGER.get().and_then(|logger| logger.sink.descriptor())
 }
 
 pub(crate) fn is_stderr() -> bool {

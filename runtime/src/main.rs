@@ -65,6 +65,7 @@ mod unix_socket;
 mod users;
 mod working_directory;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 use cli::{Command, Globals, Invocation, Misuse, Reply};
@@ -76,7 +77,7 @@ fn main() -> u8 {
     let invocation = match arguments().and_then(|args| cli::parse(&args)) {
         Ok(invocation) => invocation,
         Err(Reply::Text(text)) => return print(&text),
-        Err(Reply::Misuse(misuse)) => return reject(misuse),
+        Err(Reply::Misuse(misuse)) => return reject(&misuse),
     };
     let Invocation { globals, command } = invocation;
     if let Err(error) = open_log(&globals).and_then(|()| globals.root.prepare()) {
@@ -128,10 +129,10 @@ fn exit_code(status: i32) -> u8 {
 }
 
 fn arguments() -> Result<Vec<String>, Reply> {
-    let decode = |arg: std::ffi::OsString| {
+    let decode = |arg: OsString| {
         arg.into_string().map_err(|arg| {
             let error = Error::Usage(format!("argument {} is not UTF-8", arg.display()));
-            Reply::Misuse(Misuse { error, usage: String::new(), code: 1, globals: None })
+            Reply::Misuse(Box::new(Misuse::new(error, 1)))
         })
     };
     std::env::args_os().map(decode).collect()
@@ -150,7 +151,7 @@ fn print(text: &str) -> u8 {
     }
 }
 
-fn reject(misuse: Misuse) -> u8 {
+fn reject(misuse: &Misuse) -> u8 {
     print(&misuse.usage);
     // A log that cannot be opened leaves stderr; what is wrong with the command line is the answer all the same.
     let _ = misuse.globals.as_ref().map(open_log);

@@ -236,7 +236,14 @@ impl Making<'_> {
 
     fn create_cgroup(&mut self) -> Result<()> {
         let Some(cgroup) = &mut self.cgroup else { return Ok(()) };
-        cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())
+        cgroup.create(&self.design.plan.limits).during(|| "unable to apply cgroup configuration".into())?;
+        if cgroup.paths().is_empty() && !self.design.plan.namespaces.is_new(Kind::Pid) {
+            log::warn(format_args!(
+                "a container with neither a cgroup nor a pid namespace of its own cannot be killed as a whole. Such \
+                 configuration is strongly discouraged"
+            ));
+        }
+        Ok(())
     }
 
     fn create_rdt(&self) -> Result<()> {
@@ -295,6 +302,7 @@ impl Making<'_> {
             bundle: &bundle.dir,
             spec: &bundle.spec,
             plan,
+            caller: host.caller,
             net_devices: &self.net_devices,
             start: match purpose {
                 Purpose::Create => Start::Gate(self.dir.create_gate()?),
@@ -332,13 +340,14 @@ impl Making<'_> {
     fn settle(&self, end: &ParentEnd) -> Result<()> {
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
         let plan = &self.design.plan;
+        let applying = || "unable to apply cgroup configuration".to_owned();
         let join = || {
             let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
             cgroup
                 .join(child.pid, already)
                 .map_err(Error::from)
                 .and_then(|()| self.delegate(cgroup))
-                .during(|| "unable to apply cgroup configuration".into())
+                .during(applying)
         };
         let apply = || {
             cgroup.apply(&plan.limits).during(|| "error setting cgroup config for procHooks process".into())
@@ -431,7 +440,7 @@ impl Making<'_> {
     fn record_init(&self, record: &mut Record) -> Result<()> {
         let Some(child) = &self.child else { return Ok(()) };
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
-        let init = ProcessId::current(child.pid)?.ok_or_else(|| Self::death())?;
+        let init = ProcessId::current(child.pid)?.ok_or_else(Self::death)?;
         record.set_init(init);
         // Without privileges some hierarchies may have been left out.
         if let Some(cgroup) = &self.cgroup {

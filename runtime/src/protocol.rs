@@ -28,8 +28,8 @@
 //!   at any moment:        <--------- Failed + errno, field, text;   end of file: the peer is gone, give up
 //! ```
 //!
-//! `exec` uses the same messages from Joined on (enter.rs). A namespace that only children enter and whose rights
-//! come from a user namespace to be joined needs a process in between; it says `Forked` with a pidfd of init.
+//! `exec` uses the same messages from Joined on (enter.rs). Where a process in between is needed (see spawn.rs), it says
+//! `Forked` first, with a pidfd of init, which waits for `Adopted` before it says anything itself.
 
 use std::io::IoSlice;
 use std::io::IoSliceMut;
@@ -52,6 +52,8 @@ const MAX_PACKET: usize = 16 * 1024;
 #[repr(u8)]
 pub(crate) enum Order {
     Mapped = b'm',
+    /// To init that another process left behind: until then that process has the word.
+    Adopted = b'a',
     Joined = b'j',
     SourceMapped = b'i',
     HooksDone = b'h',

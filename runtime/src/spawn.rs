@@ -4,7 +4,7 @@
 //! (init unshares it once it has been moved), and the time namespace, whose offsets must be set before anybody
 //! enters (the parent makes it and leaves it again). A second process is needed only where the right to enter a
 //! namespace comes from a user namespace that must be joined first, since joining a pid or time namespace takes
-//! effect in children.
+//! effect in children; and for `exec`, whose process must have nothing of the host when those inside first see it.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::error::{During, Error, Result};
+use crate::fds;
 use crate::idmap::{self, Caller};
 use crate::log;
 use crate::namespaces::{Target, Visit, open_targets, unshare_time};
@@ -141,6 +142,7 @@ impl Birth<'_> {
         body: impl FnOnce(&InitEnd) -> Result<Infallible>,
     ) -> Result<Infallible> {
         self.await_mapped(end)?;
+        hide_from_those_inside()?;
         // The host's namespaces first, while the host's rights last: never to return.
         let (_, refused) = Visit::enter(targets)?;
         let (user, rest): (Vec<_>, Vec<_>) =
@@ -172,9 +174,12 @@ pub(crate) struct Beside<'a> {
     pub(crate) init: BorrowedFd<'a>,
     /// `CLONE_NEW*` of the namespaces that the container does not share with us.
     pub(crate) namespaces: i32,
-    pub(crate) caller: Caller,
     /// For `CLONE_INTO_CGROUP`.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// The first descriptor that the program must not have.
+    pub(crate) first_private: u32,
+    /// What `body` needs of those all the same.
+    pub(crate) keep: Option<BorrowedFd<'a>>,
 }
 
 impl Beside<'_> {
@@ -184,29 +189,24 @@ impl Beside<'_> {
         body: impl FnOnce(&InitEnd) -> Result<Infallible>,
     ) -> Result<(Child, ParentEnd)> {
         let (parent_end, init_end) = channel()?;
-        // Pid and time namespaces take effect in children, so this process enters them; it is about to do nothing
-        // but wait for the child, which is why it need not return.
-        let for_children = self.namespaces & (Kind::Pid.flag() | Kind::Time.flag());
-        let through_user = self.caller != Caller::Privileged && self.namespaces & Kind::User.flag() != 0;
-        if !through_user && for_children != 0 {
-            self.enter(for_children)?;
-        }
+        // A pid or time namespace takes effect in children. One that was born in the container's pid namespace with what
+        // this process has would show the host's directories to whoever has CAP_SYS_PTRACE there: so a process that
+        // nobody inside can see lets go of them and enters, and its child is born with nothing.
+        let for_children = self.namespaces & (Kind::Pid.flag() | Kind::Time.flag()) != 0;
         match clone(0, self.cgroup)? {
             Side::Child => {
                 drop(parent_end);
                 run_child(&init_end, |end| {
-                    if through_user {
-                        self.enter(self.namespaces)?;
-                        return fork_sibling(end, 0, body);
-                    }
-                    self.enter(self.namespaces & !for_children)?;
-                    body(end)
+                    hide_from_those_inside()?;
+                    self.close_the_rest(end)?;
+                    self.enter()?;
+                    if for_children { fork_sibling(end, 0, body) } else { body(end) }
                 })
             }
             Side::Parent { pid, pidfd } => {
                 drop(init_end);
                 let child = Child { pid, pidfd };
-                if !through_user {
+                if !for_children {
                     return Ok((child, parent_end));
                 }
                 let init = receive_init(&parent_end).inspect_err(|_| child.kill_and_reap())?;
@@ -216,12 +216,24 @@ impl Beside<'_> {
         }
     }
 
-    fn enter(&self, namespaces: i32) -> Result<()> {
-        if namespaces == 0 {
+    /// The owners of what is closed are never dropped, since the child never returns.
+    fn close_the_rest(&self, end: &InitEnd) -> Result<()> {
+        let keep = [Some(end.as_fd()), Some(self.init), self.keep, log::descriptor()];
+        fds::close_from(self.first_private, &keep)
+    }
+
+    fn enter(&self) -> Result<()> {
+        if self.namespaces == 0 {
             return Ok(());
         }
-        sys::setns(self.init, namespaces).during(|| "join the container's namespaces".into())
+        sys::setns(self.init, self.namespaces).during(|| "join the container's namespaces".into())
     }
+}
+
+/// CVE-2016-9962: to be done before a user namespace that others are in is entered. From then on whoever has
+/// CAP_SYS_PTRACE there could attach, and this process still holds the host's descriptors. What it clones inherits it.
+fn hide_from_those_inside() -> Result<()> {
+    Ok(sys::set_undumpable()?)
 }
 
 /// Leaves init behind as a sibling of this process, which ends.
@@ -231,7 +243,10 @@ fn fork_sibling(
     body: impl FnOnce(&InitEnd) -> Result<Infallible>,
 ) -> Result<Infallible> {
     match clone(flags | libc::CLONE_PARENT, None)? {
-        Side::Child => body(end),
+        Side::Child => {
+            end.await_order(Order::Adopted)?;
+            body(end)
+        }
         Side::Parent { pidfd, .. } => {
             end.forked(pidfd.as_fd())?;
             sys::exit_now(0)
@@ -265,9 +280,13 @@ pub(crate) fn give_up(end: &InitEnd, error: &Error) -> ! {
 /// Learns of init from the process in between.
 fn receive_init(end: &ParentEnd) -> Result<Child> {
     match end.report()? {
-        Some(Report::Forked(pidfd)) => Ok(Child { pid: pid_of(&pidfd)?, pidfd }),
+        Some(Report::Forked(pidfd)) => {
+            let init = Child { pid: pid_of(&pidfd)?, pidfd };
+            end.order(Order::Adopted).inspect_err(|_| init.kill_and_reap())?;
+            Ok(init)
+        }
         Some(Report::Failed(error)) => Err(error),
-        _ => Err(Error::WrongState("the process that joins the user namespace ended too early".into())),
+        _ => Err(Error::WrongState("the process that joins the namespaces ended too early".into())),
     }
 }
 

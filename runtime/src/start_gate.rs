@@ -15,22 +15,34 @@ use crate::sys::{Named, exit_now, retry};
 /// Signals that end a process which does not handle them, and that are sent to have it end.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// Init's side: waits for the byte, or for a signal to end. The first process of a pid namespace has to see to the
-/// latter itself: what it does not handle, the kernel keeps from it (pid_namespaces(7)).
-pub(crate) fn wait(gate: BorrowedFd<'_>) -> Result<()> {
-    let signals = Signals::block()?;
-    loop {
-        let mut fds = [
-            PollFd::from_borrowed_fd(gate, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
-        retry(|| poll(&mut fds, None)).named(|| "poll(exec.fifo)".into())?;
-        if !fds[0].revents().is_empty() {
-            retry(|| rustix::io::read(gate, &mut [0])).named(|| "read(exec.fifo)".into())?;
-            return signals.unblock();
-        }
-        if let Some(signal) = signals.take()?.into_iter().find(|signal| ENDING.contains(signal)) {
-            exit_now(128 + signal);
+/// Init's side.
+pub(crate) struct Gate<'a> {
+    pub(crate) fifo: BorrowedFd<'a>,
+    pub(crate) signals: Signals,
+}
+
+impl<'a> Gate<'a> {
+    /// To be called before anybody can know of this process: from here on no signal to it is lost.
+    pub(crate) fn new(fifo: BorrowedFd<'a>) -> Result<Self> {
+        Ok(Self { fifo, signals: Signals::block()? })
+    }
+
+    /// Waits for the byte, or for a signal to end. The first process of a pid namespace has to see to the latter
+    /// itself: what it does not handle, the kernel keeps from it (pid_namespaces(7)).
+    pub(crate) fn wait(&self) -> Result<()> {
+        loop {
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.fifo, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            ];
+            retry(|| poll(&mut fds, None)).named(|| "poll(exec.fifo)".into())?;
+            if !fds[0].revents().is_empty() {
+                retry(|| rustix::io::read(self.fifo, &mut [0])).named(|| "read(exec.fifo)".into())?;
+                return self.signals.unblock();
+            }
+            if let Some(signal) = self.signals.take()?.into_iter().find(|signal| ENDING.contains(signal)) {
+                exit_now(128 + signal);
+            }
         }
     }
 }
@@ -70,7 +82,7 @@ mod tests {
         rustix::io::ioctl_fionbio(&init, false).unwrap();
         let start = open_fifo(false).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let waiter = std::thread::spawn(move || wait(init.as_fd()));
+        let waiter = std::thread::spawn(move || Gate::new(init.as_fd())?.wait());
         open(&start, || Ok(())).unwrap();
         waiter.join().unwrap().unwrap();
     }

@@ -16,7 +16,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -130,7 +130,7 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side>
     args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(dir) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = dir.as_raw_fd() as u64;
+        args.cgroup = dir.as_raw_fd().unsigned_abs().into();
     }
     // SAFETY: args outlives the call, no memory is shared with the child, and this process has one thread.
     let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
@@ -199,14 +199,20 @@ fn prctl(option: libc::c_int, value: libc::c_ulong, name: &str) -> Result<()> {
     check(ret.into(), || format!("prctl({name}, {value})")).map(drop)
 }
 
-/// Whether others may trace this process and read its memory and descriptors (proc(5), `PR_SET_DUMPABLE`).
+/// Nobody without CAP_SYS_PTRACE may trace this process, read its descriptors or enter its namespaces (prctl(2),
+/// `PR_SET_DUMPABLE`).
 pub(crate) fn set_undumpable() -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE")
 }
 
+/// The process's own user may do all that again.
+pub(crate) fn set_dumpable() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 1, "PR_SET_DUMPABLE")
+}
+
 /// The signal this process gets when its parent ends; 0 for none.
 pub(crate) fn set_parent_death_signal(signal: libc::c_int) -> Result<()> {
-    prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, "PR_SET_PDEATHSIG")
+    prctl(libc::PR_SET_PDEATHSIG, signal.unsigned_abs().into(), "PR_SET_PDEATHSIG")
 }
 
 /// Orphaned descendants become children of this process.
@@ -359,7 +365,7 @@ pub(crate) fn entries(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>> {
 }
 
 /// Everything from the current offset to the end. No size is asked for: files of proc(5) have none to tell.
-pub(crate) fn read_all(fd: OwnedFd) -> Result<Vec<u8>> {
+pub(crate) fn read_all(fd: impl AsFd) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(8192);
     while retry_on_intr(|| rustix::io::read(&fd, spare_capacity(&mut bytes))).named(|| "read".into())? > 0 {
         bytes.reserve(4096);

@@ -7,7 +7,7 @@ use rustix::fs::{self, Mode};
 use rustix::io::{self, retry_on_intr};
 
 use crate::cgroup::{Cgroup, Node};
-use crate::dir::Dir;
+use crate::dir::{Dir, read_path};
 use crate::error::{Errno, Error, Result};
 use crate::limits::Limits;
 
@@ -172,12 +172,12 @@ fn make_dir(path: &Path, made: &mut Vec<PathBuf>) -> Result<bool> {
 
 /// What a cpuset has; an empty one is given what its nearest ancestor has.
 fn filled_cpuset(path: &Path, mount_point: &Path) -> Result<[String; 2]> {
-    let dir = Dir::open(path)?;
-    let read = |file| dir.read(file).map(|text| text.trim().to_owned());
+    let read = |file| read_path(&path.join(file)).map(|text| text.trim().to_owned());
     let mut values = [read(CPUSET_FILES[0])?, read(CPUSET_FILES[1])?];
     let parent = path.parent().filter(|parent| parent.starts_with(mount_point));
     if let Some(parent) = parent.filter(|_| values.iter().any(String::is_empty)) {
         let parents = filled_cpuset(parent, mount_point)?;
+        let dir = Dir::open(path)?;
         for (file, (value, parents)) in CPUSET_FILES.iter().zip(values.iter_mut().zip(parents)) {
             if value.is_empty() {
                 dir.write(file, &parents)?;

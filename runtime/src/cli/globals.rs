@@ -39,6 +39,7 @@ pub(super) struct GlobalFlags {
     root: Option<String>,
     cgroup_driver: Driver,
     rootless: Option<bool>,
+    pub(super) help: bool,
     pub(super) version: bool,
 }
 
@@ -103,6 +104,10 @@ pub(super) const FLAGS: &[Flag<GlobalFlags>] = &[
         "tolerate missing permissions on cgroups: 'true', 'false' or 'auto' (default: \"auto\")",
     ),
 ];
+
+/// Understood before and after the command, about which they ask.
+pub(super) const HELP: &[Flag<GlobalFlags>] =
+    &[Flag::switch(&["help", "h"], |g, on| g.help = on, "show this")];
 
 /// Understood before the command alone.
 pub(super) const FIRST_FLAGS: &[Flag<GlobalFlags>] =

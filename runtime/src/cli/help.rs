@@ -3,14 +3,12 @@
 use std::fmt::Write as _;
 
 use super::flag::Flag;
-use super::globals::{FIRST_FLAGS, FLAGS};
+use super::globals::{FIRST_FLAGS, FLAGS, HELP};
 use super::program::Program;
 use super::verb::{Manual, Verb};
 
 /// The two columns of one line.
 type Row = (String, &'static str);
-
-const HELP: (&str, &str) = ("--help, -h", "show this");
 
 pub(super) fn of_program(program: &Program, manuals: &[&Manual]) -> String {
     let name = program.name();
@@ -25,7 +23,7 @@ pub(super) fn of_program(program: &Program, manuals: &[&Manual]) -> String {
     let commands: Vec<_> = manuals.iter().map(|manual| (manual.name.to_owned(), manual.summary)).collect();
     push_columns(&mut text, &commands);
     text.push_str("\nGLOBAL OPTIONS:\n");
-    push_columns(&mut text, &with_help(options(&[FLAGS, FIRST_FLAGS])));
+    push_columns(&mut text, &options(&[FLAGS, FIRST_FLAGS, HELP]));
     text
 }
 
@@ -43,7 +41,7 @@ pub(super) fn of_verb<A>(program: &Program, verb: &Verb<A>) -> String {
         let _ = write!(text, "\nDESCRIPTION:\n   {}\n", manual.about.replace('\n', "\n   "));
     }
     text.push_str("\nOPTIONS:\n");
-    push_columns(&mut text, &with_help(options(verb.flags)));
+    push_columns(&mut text, &[options(verb.flags), options(&[HELP])].concat());
     text.push_str("\nGLOBAL OPTIONS:\n");
     push_columns(&mut text, &options(&[FLAGS]));
     text
@@ -52,11 +50,6 @@ pub(super) fn of_verb<A>(program: &Program, verb: &Verb<A>) -> String {
 fn options<A>(tables: &[&[Flag<A>]]) -> Vec<Row> {
     let shown = tables.iter().copied().flatten().filter(|flag| !flag.help.is_empty());
     shown.map(|flag| (flag.usage(), flag.help)).collect()
-}
-
-fn with_help(mut options: Vec<Row>) -> Vec<Row> {
-    options.push((HELP.0.into(), HELP.1));
-    options
 }
 
 fn push_columns(text: &mut String, rows: &[Row]) {

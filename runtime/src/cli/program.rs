@@ -8,7 +8,7 @@ use crate::spec;
 
 /// The releases whose command line and texts we follow; build metadata says who is speaking.
 const AS_RUNC: &str = concat!("1.5.0+knarr.", env!("CARGO_PKG_VERSION"));
-const AS_CRUN: &str = concat!("1.28+knarr.", env!("CARGO_PKG_VERSION"));
+const AS_CRUN: &str = concat!("1.29.1+knarr.", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manners {

@@ -76,7 +76,7 @@ fn honours_xdg(program: &Program) -> bool {
         || (in_user_namespace() && !user_is_root())
 }
 
-/// Whether ids here are not those of the host (user_namespaces(7): the initial namespace maps all to themselves).
+/// Whether ids here are not those of the host (`user_namespaces(7)`: the initial namespace maps all to themselves).
 pub(super) fn in_user_namespace() -> bool {
     /// `PROC_USER_INIT_INO` of linux/proc_ns.h: the inode number of the initial namespace's file.
     const INITIAL: u64 = 0xEFFF_FFFD;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use knarr_cgroups::Driver;
 
+use super::line::{MANUALS, MISSING};
 use super::*;
 use crate::log::{Format, Level, Target};
 
@@ -27,7 +28,7 @@ fn globals(line: &str) -> Globals {
 
 fn misuse(line: &str) -> Misuse {
     match parse_as("/opt/bin/knarr", line) {
-        Err(Reply::Misuse(misuse)) => misuse,
+        Err(Reply::Misuse(misuse)) => *misuse,
         other => panic!("{line:?}: {other:?}"),
     }
 }

@@ -60,8 +60,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
             annotations: &spec.annotations,
         },
         init: container.init()?.ok_or_else(stopped)?.into_pidfd(),
-        namespaces: own_namespaces(&container, &namespaces)?,
-        caller: host::caller(),
+        namespaces: own_namespaces(&container, &namespaces),
         cgroup: &cgroup(&container, args)?,
         rdt: resctrl::group_of(&container)?.map(|(group, _)| group),
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
@@ -148,7 +147,7 @@ fn process_of(args: &ExecArgs, container: Process) -> Result<Process> {
 
 /// The namespaces to enter. One that config.json names by path may be our own, which setns(2) refuses for the user
 /// namespace.
-fn own_namespaces(container: &Container, namespaces: &Namespaces) -> Result<i32> {
+fn own_namespaces(container: &Container, namespaces: &Namespaces) -> i32 {
     let mut flags = 0;
     for kind in Kind::all().filter(|kind| namespaces.has(*kind)) {
         let theirs = container.record.namespace_paths.get(kind.state_key());
@@ -159,7 +158,7 @@ fn own_namespaces(container: &Container, namespaces: &Namespaces) -> Result<i32>
             flags |= kind.flag();
         }
     }
-    Ok(flags)
+    flags
 }
 
 /// `--cgroup`, below the container's.

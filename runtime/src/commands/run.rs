@@ -57,6 +57,8 @@ pub(crate) fn run(globals: &Globals, args: &CreateArgs) -> Result<i32> {
         made.container.dir.lock()?;
         teardown::destroy_with(&made.store, &made.container, &design.plan.hooks)?;
     }
+    // The process ends now, and the kernel closes what is open.
+    std::mem::forget((made, signals));
     status
 }
 

@@ -1,4 +1,5 @@
-//! `knarr spec`: writes a first `config.json`, the same as runc's.
+//! `knarr spec`: writes a first `config.json`, the same as runc's, from a text: nothing else writes a whole
+//! configuration.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -7,58 +8,40 @@ use std::path::Path;
 use knarr_cgroups::{Hierarchies, Mode};
 use rustix::process::{getegid, geteuid};
 
-use super::view::to_indented_json;
 use crate::cli::SpecArgs;
 use crate::error::{Error, Result};
-use crate::spec::{self, IdMapping, Linux, Mount, Namespace, Spec};
 use crate::sys::Named as _;
 
 /// What `runc spec` writes on a host without cgroup v2.
 const DEFAULT: &str = include_str!("default_config.json");
+/// The same with `--rootless`, for an unprivileged user, who may map one id: no network namespace, a user namespace,
+/// and nothing that needs more. A sysfs can be mounted only by the owner of the network namespace.
+const ROOTLESS: &str = include_str!("rootless_config.template");
+
+const MOUNT_NAMESPACE: &str = "\t\t\t{\n\t\t\t\t\"type\": \"mount\"\n\t\t\t}";
+const CGROUP_NAMESPACE: &str = ",\n\t\t\t{\n\t\t\t\t\"type\": \"cgroup\"\n\t\t\t}";
 
 pub(crate) fn run(args: &SpecArgs) -> Result<()> {
-    let mut spec = default_spec()?;
+    let mut config = if args.rootless {
+        rootless(geteuid().as_raw(), getegid().as_raw())
+    } else {
+        DEFAULT.trim_end().to_owned()
+    };
     // A host that mounts no cgroups at all has no use for the namespace either.
     if Hierarchies::discover().is_ok_and(|hierarchies| hierarchies.mode() == Mode::Unified) {
-        add_namespace(&mut spec, "cgroup");
-    }
-    if args.rootless {
-        make_rootless(&mut spec, geteuid().as_raw(), getegid().as_raw());
+        config = with_cgroup_namespace(&config);
     }
     let file = args.file.as_deref().unwrap_or(Path::new("config.json"));
     let path = args.bundle.as_ref().map_or(file.to_owned(), |bundle| bundle.join(file));
-    write_new(&path, &file.display().to_string(), &to_indented_json(&spec, "\t")?)
+    write_new(&path, &file.display().to_string(), config.as_bytes())
 }
 
-fn default_spec() -> Result<Spec> {
-    spec::parse(DEFAULT.as_bytes())
-        .map_err(|source| Error::Json { what: "parse the default config.json".into(), source })
+fn rootless(uid: u32, gid: u32) -> String {
+    ROOTLESS.trim_end().replace("HOST_UID", &uid.to_string()).replace("HOST_GID", &gid.to_string())
 }
 
-/// For an unprivileged user, who may map one id: no network namespace, a user namespace, and nothing that needs more.
-fn make_rootless(spec: &mut Spec, uid: u32, gid: u32) {
-    spec.mounts.iter_mut().for_each(make_mount_rootless);
-    let linux = spec.linux.get_or_insert_with(Linux::default);
-    linux.namespaces.retain(|namespace| namespace.kind != "network");
-    linux.uid_mappings = vec![IdMapping { container_id: 0, host_id: uid, size: 1 }];
-    linux.gid_mappings = vec![IdMapping { container_id: 0, host_id: gid, size: 1 }];
-    linux.resources = None;
-    add_namespace(spec, "user");
-}
-
-fn make_mount_rootless(mount: &mut Mount) {
-    if mount.destination == "/sys" {
-        // A sysfs can be mounted only by the owner of the network namespace.
-        mount.kind = "none".into();
-        mount.source = "/sys".into();
-        mount.options.insert(0, "rbind".into());
-    }
-    mount.options.retain(|option| !option.starts_with("uid=") && !option.starts_with("gid="));
-}
-
-fn add_namespace(spec: &mut Spec, kind: &str) {
-    let linux = spec.linux.get_or_insert_with(Linux::default);
-    linux.namespaces.push(Namespace { kind: kind.into(), path: String::new() });
+fn with_cgroup_namespace(config: &str) -> String {
+    config.replacen(MOUNT_NAMESPACE, &[MOUNT_NAMESPACE, CGROUP_NAMESPACE].concat(), 1)
 }
 
 /// Writes a file that must not exist yet.
@@ -77,38 +60,59 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::commands::view::to_indented_json;
+    use crate::spec::{self, IdMapping, Namespace, Spec};
 
-    fn json(spec: &Spec) -> String {
+    fn parsed(config: &str) -> Spec {
+        spec::parse(config.as_bytes()).unwrap()
+    }
+
+    fn as_written(spec: &Spec) -> String {
         String::from_utf8(to_indented_json(spec, "\t").unwrap()).unwrap()
     }
 
     #[test]
-    fn the_default_is_written_as_it_stands() {
-        assert_eq!(json(&default_spec().unwrap()), DEFAULT.trim_end());
+    fn what_is_written_is_a_configuration_as_runc_prints_it() {
+        let rootless = rootless(1000, 1001);
+        let default = DEFAULT.trim_end();
+        for config in [default, &rootless, &with_cgroup_namespace(default), &with_cgroup_namespace(&rootless)]
+        {
+            assert_eq!(as_written(&parsed(config)), config);
+        }
     }
 
     #[test]
     fn it_names_the_version_we_know() {
-        assert_eq!(default_spec().unwrap().oci_version, spec::VERSION);
+        assert_eq!(parsed(DEFAULT).oci_version, spec::VERSION);
+    }
+
+    #[test]
+    fn a_cgroup_namespace_comes_behind_that_of_mounts() {
+        let kinds = |config: &str| {
+            let namespaces = parsed(&with_cgroup_namespace(config)).linux.unwrap().namespaces;
+            namespaces.into_iter().map(|namespace| namespace.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(DEFAULT), ["pid", "network", "ipc", "uts", "mount", "cgroup"]);
+        assert_eq!(kinds(&rootless(0, 0)), ["pid", "ipc", "uts", "mount", "cgroup", "user"]);
     }
 
     #[test]
     fn rootless_differs_where_runc_s_does() {
-        let mut spec = default_spec().unwrap();
-        make_rootless(&mut spec, 1000, 1001);
-        let mapping = |name: &str, id| {
-            format!(
-                "\t\t\"{name}\": [\n\t\t\t{{\n\t\t\t\t\"containerID\": 0,\n\t\t\t\t\"hostID\": {id},\n\t\t\t\t\"size\": 1\n\t\t\t}}\n\t\t],\n"
-            )
-        };
-        let resources = "\t\t\"resources\": {\n\t\t\t\"devices\": [\n\t\t\t\t{\n\t\t\t\t\t\"allow\": false,\n\t\t\t\t\t\"access\": \"rwm\"\n\t\t\t\t}\n\t\t\t]\n\t\t},\n";
-        let expected = DEFAULT
-            .replace(",\n\t\t\t\t\"gid=5\"", "")
-            .replace("\"type\": \"sysfs\",\n\t\t\t\"source\": \"sysfs\",\n\t\t\t\"options\": [\n", "\"type\": \"none\",\n\t\t\t\"source\": \"/sys\",\n\t\t\t\"options\": [\n\t\t\t\t\"rbind\",\n")
-            .replace(resources, &(mapping("uidMappings", 1000) + &mapping("gidMappings", 1001)))
-            .replace("\t\t\t{\n\t\t\t\t\"type\": \"network\"\n\t\t\t},\n", "")
-            .replace("\"type\": \"mount\"\n\t\t\t}\n", "\"type\": \"mount\"\n\t\t\t},\n\t\t\t{\n\t\t\t\t\"type\": \"user\"\n\t\t\t}\n");
-        assert_eq!(json(&spec), expected.trim_end());
+        let mut expected = parsed(DEFAULT);
+        for mount in &mut expected.mounts {
+            if mount.destination == "/sys" {
+                (mount.kind, mount.source) = ("none".into(), "/sys".into());
+                mount.options.insert(0, "rbind".into());
+            }
+            mount.options.retain(|option| option != "gid=5");
+        }
+        let linux = expected.linux.as_mut().unwrap();
+        linux.namespaces.retain(|namespace| namespace.kind != "network");
+        linux.namespaces.push(Namespace { kind: "user".into(), path: String::new() });
+        linux.uid_mappings = vec![IdMapping { container_id: 0, host_id: 1000, size: 1 }];
+        linux.gid_mappings = vec![IdMapping { container_id: 0, host_id: 1001, size: 1 }];
+        linux.resources = None;
+        assert_eq!(parsed(&rootless(1000, 1001)), expected);
     }
 
     #[test]

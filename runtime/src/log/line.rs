@@ -1,4 +1,4 @@
-//! One log line, as logrus' TextFormatter (without a terminal) and JSONFormatter write it.
+//! One log line, as logrus' `TextFormatter` (without a terminal) and `JSONFormatter` write it.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Write as _, stderr};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -80,6 +80,14 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Stderr(file) => file.as_ref().map(AsFd::as_fd),
+            Self::File(file) => Some(file.as_fd()),
+            Self::Journal { socket, .. } | Self::Syslog { socket, .. } => Some(socket.as_fd()),
+        }
+    }
+
     pub(super) fn write(&self, record: &Record<'_>, format: Format) {
         // Nowhere is left to report that the log failed.
         let _ = match self {

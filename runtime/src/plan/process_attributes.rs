@@ -37,6 +37,7 @@ pub(super) fn capabilities(
         })
     };
     let sets = CapSets {
+        last,
         bounding: set(&given.bounding),
         effective: set(&given.effective),
         permitted: set(&given.permitted),

@@ -19,24 +19,24 @@ impl Update {
     pub(crate) fn new(given: &Resources, before: &Resources) -> Self {
         let mut now = Resources { devices: Vec::new(), ..given.clone() };
         let mut after = before.clone();
-        if let Some(given) = &given.memory {
+        if let Some(given) = given_values(given.memory.as_ref()) {
             let before = after.memory.get_or_insert_default();
             now.memory = Some(memory(given, before));
         }
-        if let Some(given) = &given.cpu {
+        if let Some(given) = given_values(given.cpu.as_ref()) {
             let before = after.cpu.get_or_insert_default();
             now.cpu = Some(cpu(given, before));
         }
         if let Some(limit) = given.pids.as_ref().and_then(|pids| pids.limit) {
             after.pids = Some(Pids { limit: Some(limit) });
         }
-        if let Some(given) = &given.block_io {
+        if let Some(given) = given_values(given.block_io.as_ref()) {
             block_io(given, after.block_io.get_or_insert_default());
         }
         for limit in &given.hugepage_limits {
             upsert(&mut after.hugepage_limits, limit, |one, other| one.page_size == other.page_size);
         }
-        if let Some(given) = &given.network {
+        if let Some(given) = given_values(given.network.as_ref()) {
             network(given, after.network.get_or_insert_default());
         }
         for (device, limit) in &given.rdma {
@@ -47,6 +47,11 @@ impl Update {
         after.unified.extend(given.unified.clone());
         Self { now, from_then_on: after }
     }
+}
+
+/// A section that says something.
+fn given_values<T: Default + PartialEq>(section: Option<&T>) -> Option<&T> {
+    section.filter(|section| **section != T::default())
 }
 
 /// Changes `before` to what holds afterwards, and returns what is to be set. A limit and the one with swap go together;

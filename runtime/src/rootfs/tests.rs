@@ -49,7 +49,6 @@ fn build_with(plan: RootfsPlan, sources: Sources, namespace: CgroupNamespace) ->
         entered += 1;
         if namespace { Ok(crate::sys::unshare(libc::CLONE_NEWCGROUP)?) } else { Ok(()) }
     };
-    let map_source = |index, tree: BorrowedFd<'_>| map_source(&plan, index, tree);
     let cgroup = CgroupView {
         hierarchies: &hierarchies,
         paths: &paths,
@@ -57,6 +56,7 @@ fn build_with(plan: RootfsPlan, sources: Sources, namespace: CgroupNamespace) ->
         driver: Driver::Cgroupfs,
         rootless: false,
     };
+    let map_source = |index, tree: BorrowedFd<'_>| map_source(&plan, index, tree);
     let root = build(
         &plan,
         sources,

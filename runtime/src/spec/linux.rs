@@ -54,7 +54,7 @@ pub(crate) struct Linux {
     pub(crate) time_offsets: BTreeMap<String, TimeOffset>,
 }
 
-/// One line of a user namespace's id map (user_namespaces(7)).
+/// One line of a user namespace's id map (`user_namespaces(7)`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct IdMapping {
@@ -128,7 +128,7 @@ pub(crate) struct Personality {
     pub(crate) flags: Vec<String>,
 }
 
-/// One value of `linux.timeOffsets` (time_namespaces(7)).
+/// One value of `linux.timeOffsets` (`time_namespaces(7)`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct TimeOffset {

@@ -4,17 +4,21 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// Executables and descriptors of other processes that are not of the container's own programs (CVE-2016-9962).
+/// Executables, descriptors and roots of other processes that are not of the container's own programs (CVE-2016-9962).
 pub(crate) fn spy(stop: &str) -> Value {
     let mut seen = BTreeSet::new();
     while !Path::new(stop).exists() {
         for process in others() {
             let Some(exe) = foreign_executable(&process) else { continue };
             seen.insert(exe.to_string_lossy().into_owned());
+            if place(&process.join("root")).is_some_and(|root| Some(root) != place(Path::new("/"))) {
+                seen.insert("another root".into());
+            }
             let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
             seen.extend(
                 open.filter_map(|fd| fs::read_link(fd.path()).ok())
@@ -43,6 +47,11 @@ pub(crate) fn overwrite(stop: &str) -> Value {
         kept.truncate(64);
     }
     json!(written)
+}
+
+/// Which directory it is.
+fn place(directory: &Path) -> Option<(u64, u64)> {
+    fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// The folders of the other processes.

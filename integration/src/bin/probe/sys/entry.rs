@@ -12,9 +12,9 @@ pub(crate) type Args = [u64; 6];
 
 /// The native entry; the number may have the bit of x32.
 pub(crate) fn syscall(number: i64, args: Args) -> io::Result<i64> {
-    let [a, b, c, d, e, f] = args;
+    let [first, second, third, fourth, fifth, sixth] = args;
     // SAFETY: no argument points to memory.
-    checked(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+    checked(unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) })
 }
 
 /// The entry of 32-bit programs, which 64-bit ones may use too. The sixth argument, which would be in ebp, is left out.
