@@ -133,6 +133,16 @@ cases! {
         assert_eq!(seen.iter().filter(leads_out).collect::<Vec<_>>(), [] as [&String; 0]);
     }
 
+    /// The image's files are read when no descriptor of the host is open any more.
+    everywhere fn cve_2024_21626_home_is_not_read_through_a_descriptor_of_the_runtime(world) {
+        let passwd = world.file("outside-passwd", "root:x:0:0::/home/of/the/host:/bin/sh\n");
+        for fd in 3..24 {
+            let up = "../".repeat(12);
+            planted(world, "etc/passwd", Path::new(&format!("/proc/self/fd/{fd}/{up}{}", passwd.display())));
+            assert_eq!(world.run_facts()["env"]["HOME"], "/", "descriptor {fd}");
+        }
+    }
+
     /// The container's program is the runtime itself; a neighbour opens its executable to write to it.
     everywhere fn cve_2019_5736_the_runtimes_executable_cannot_be_written(world) {
         let copy = own_copy(world);

@@ -14,6 +14,7 @@ use crate::caught_signals::{self, Signals};
 use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::hooks::State;
+use crate::identity::Setgroups;
 use crate::launch::{self, Known};
 use crate::plan::process::{ProcessPlan, Terminal};
 use crate::plan::seccomp::{self as plan, Filter};
@@ -153,20 +154,20 @@ fn inside(entry: &Entry<'_>, end: &InitEnd) -> Result<Infallible> {
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, "")?;
-    // See init: not before we are in the cgroup.
-    end.await_order(Order::Joined)?;
-    let known = Known::read(process, &proc, in_user_namespace, entry.passed)?;
-
-    end.ready()?;
-    end.await_order(Order::Proceed)?;
+    let setgroups = launch::setgroups(&proc, in_user_namespace)?;
     // See init: nothing below returns, because what owned the closed descriptors would close them again.
     log::debug(format_args!("setns_init: about to exec"));
     let Err(error) = fds::close_from(entry.passed.first_private(), &[Some(end.as_fd()), log::descriptor()])
-        .and_then(|()| launch_program(entry, known, end));
+        .and_then(|()| launch_program(entry, setgroups, end));
     spawn::give_up(end, &error)
 }
 
-fn launch_program(entry: &Entry<'_>, known: Known, end: &InitEnd) -> Result<Infallible> {
+fn launch_program(entry: &Entry<'_>, setgroups: Setgroups, end: &InitEnd) -> Result<Infallible> {
+    // See init: not before we are in the cgroup.
+    end.await_order(Order::Joined)?;
+    let known = Known::read(entry.process, setgroups, entry.passed);
+    end.ready()?;
+    end.await_order(Order::Proceed)?;
     let prepared = launch::take_identity(entry.process, known, entry.filter, end)?;
     launch::outlive_parent()?;
     end.found()?;

@@ -3,7 +3,7 @@
 //! A process made by fork has all descriptors of the runtime at their numbers. Those that are passed on start at 3
 //! without a gap, so none of them has to move: it is enough to close the rest (CVE-2024-21626).
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, Uid, fchown, fstat, major, minor, openat, statat,
@@ -11,7 +11,8 @@ use rustix::fs::{
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 use crate::error::{Error, Result};
-use crate::sys::descriptors::{RangeAct, close_range, is_close_on_exec, set_close_on_exec};
+use crate::proc::{Proc, Scope};
+use crate::sys::descriptors::{RangeAct, close_number, close_range, is_close_on_exec, set_close_on_exec};
 use crate::sys::{self, Errno, Named as _};
 
 const FIRST: RawFd = 3;
@@ -119,7 +120,7 @@ fn hide_one_by_one(first: u32) -> Result<()> {
 
 /// Closes every descriptor from `first` on but those to `keep`, so that nothing of the host can be named as
 /// `/proc/self/fd/N` by a path of the configuration or of the image (CVE-2024-21626). All owners of the closed numbers
-/// are dead weight from here on: they must not be dropped. A kernel without close_range has them closed by execve.
+/// are dead weight from here on: they must not be dropped.
 pub(crate) fn close_from(first: u32, keep: &[Option<BorrowedFd<'_>>]) -> Result<()> {
     let mut keep: Vec<u32> = keep.iter().flatten().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
     keep.sort_unstable();
@@ -135,9 +136,19 @@ pub(crate) fn close_from(first: u32, keep: &[Option<BorrowedFd<'_>>]) -> Result<
 
 fn close(from: u32, to: u32) -> Result<()> {
     match close_range(from, to, RangeAct::Close) {
-        Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => Ok(()),
+        Err(error) if matches!(error.errno, Errno::NOSYS | Errno::PERM) => close_one_by_one(from, to),
         result => Ok(result?),
     }
+}
+
+/// By the list that a proc of our own gives, as /proc may be the image's by now.
+fn close_one_by_one(from: u32, to: u32) -> Result<()> {
+    let proc = Proc::open(Scope::Processes)?;
+    let list = proc.open_own("fd")?;
+    let names = sys::entries(list.as_fd())?;
+    drop((list, proc));
+    let numbers = names.iter().filter_map(|(name, _)| name.to_str().ok()?.parse().ok());
+    numbers.filter(|number| (from..=to).contains(number)).try_for_each(|number| Ok(close_number(number)?))
 }
 
 /// Replaces a stdio descriptor that is the host's /dev/null by the container's: through the host's, the program
@@ -225,6 +236,20 @@ mod tests {
         assert_eq!(passed.environment(), ["LISTEN_FDS=2", "LISTEN_PID=1"]);
         assert!(Passed::default().environment().is_empty());
         assert_eq!(Passed::default().first_private(), 3);
+    }
+
+    #[test]
+    fn without_close_range_they_are_closed_all_the_same() {
+        let file = std::fs::File::open("/dev/null").expect("open");
+        // Numbers that no other test has.
+        let [kept, closed, beyond] = [5000, 5001, 5003].map(|number| {
+            let copy = rustix::io::fcntl_dupfd_cloexec(&file, number).expect("a copy");
+            std::os::fd::IntoRawFd::into_raw_fd(copy)
+        });
+        close_one_by_one(5001, 5002).expect("close");
+        assert_eq!([kept, closed, beyond].map(|fd| is_close_on_exec(fd).is_some()), [true, false, true]);
+        close_one_by_one(5000, u32::MAX).expect("close");
+        assert_eq!([kept, beyond].map(is_close_on_exec), [None, None]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::caught_signals::{self, Signals};
 use crate::error::Result;
 use crate::fds::{self, Passed};
 use crate::hooks::{self, Environment};
+use crate::identity::Setgroups;
 use crate::idmap::Caller;
 use crate::keyring::{self, Searchable};
 use crate::launch::{self, Known};
@@ -109,23 +110,19 @@ pub(crate) fn run(scene: &Scene<'_>, building: Building<'_>, end: &InitEnd) -> R
     launch::set_labels(process, &proc)?;
     launch::set_attributes(process, cpus(scene.spec))?;
 
-    // What is read now is the image's: not before the rules for devices are those of our cgroup.
-    cgroup.wait()?;
-    let known = Known::read(process, &proc, plan.namespaces.has(Kind::User), scene.passed)?;
-
+    let setgroups = launch::setgroups(&proc, plan.namespaces.has(Kind::User))?;
     let gate = match &scene.start {
         Start::Gate(fifo) => Some(Gate::new(fifo.as_fd())?),
         Start::Channel(_) => None,
     };
 
-    // The parent sets limits from outside now, so that they do not hit the steps above.
-    end.ready()?;
-    end.await_order(Order::Proceed)?;
+    // What is read from here on is the image's: not before the rules for devices are those of our cgroup.
+    cgroup.wait()?;
     // Nothing of the host is open from here on, while we look at the image's paths and wait, perhaps for days. What
     // owned the descriptors must not close them again, so nothing below returns.
     log::debug(format_args!("init: closing the pipe to signal completion"));
     let Err(error) = close_all_but(scene, gate.as_ref(), end)
-        .and_then(|()| launch_program(scene, known, gate.as_ref(), end));
+        .and_then(|()| launch_program(scene, setgroups, gate.as_ref(), end));
     spawn::give_up(end, &error)
 }
 
@@ -141,12 +138,16 @@ fn descriptors<'a>(gate: Option<&'a Gate<'_>>) -> [Option<BorrowedFd<'a>>; 2] {
 /// The last steps: identity, the wait for `start`, execve.
 fn launch_program(
     scene: &Scene<'_>,
-    known: Known,
+    setgroups: Setgroups,
     gate: Option<&Gate<'_>>,
     end: &InitEnd,
 ) -> Result<Infallible> {
     let process = &scene.plan.process;
     let filter = scene.plan.seccomp.as_ref();
+    let known = Known::read(process, setgroups, scene.passed);
+    // The parent sets limits from outside now, so that they do not hit the steps above.
+    end.ready()?;
+    end.await_order(Order::Proceed)?;
     let prepared = launch::take_identity(process, known, filter, end)?;
     launch::outlive_parent()?;
     // `exec` by a user without privileges enters a container that waits, which the kernel takes for tracing it. Nobody

@@ -119,17 +119,16 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn read(
-        process: &ProcessPlan,
-        proc: &Proc,
-        user_namespace: bool,
-        passed: Passed,
-    ) -> Result<Self> {
-        // A user namespace mapped by an unprivileged user forbids supplementary groups.
-        let denied = user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny";
-        let setgroups = if denied { Setgroups::Deny } else { Setgroups::Allow };
-        Ok(Self { setgroups, env: environment(process, passed) })
+    /// Reads a file of the image: no descriptor of the host may be open any more, whose number a link could name.
+    pub(crate) fn read(process: &ProcessPlan, setgroups: Setgroups, passed: Passed) -> Self {
+        Self { setgroups, env: environment(process, passed) }
     }
+}
+
+/// A user namespace mapped by an unprivileged user forbids supplementary groups.
+pub(crate) fn setgroups(proc: &Proc, user_namespace: bool) -> Result<Setgroups> {
+    let denied = user_namespace && proc.read_own("setgroups")?.trim_ascii() == b"deny";
+    Ok(if denied { Setgroups::Deny } else { Setgroups::Allow })
 }
 
 /// Takes on labels, ids and capabilities, and finds the program. The order is the kernel's: each step needs a

@@ -67,6 +67,11 @@ impl Proc {
         read_to_end(self.open_file(&format!("{}/{name}", self.held()?.own), OFlags::RDONLY)?)
     }
 
+    /// Opens a directory of this process.
+    pub(crate) fn open_own(&self, name: &str) -> Result<OwnedFd> {
+        self.open_file(&format!("{}/{name}", self.held()?.own), OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
     /// Writes a file such as `sys/net/ipv4/ip_forward`, in one call.
     pub(crate) fn write(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let file = self.open_file(path, OFlags::WRONLY)?;

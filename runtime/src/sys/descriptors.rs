@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use super::{Result, check};
+use super::{Errno, Result, check};
 
 /// What to do with a range of descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,18 @@ pub(crate) fn close_range(first: u32, last: u32, act: RangeAct) -> Result<()> {
     let ret = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     check(ret, || format!("close_range({first}, {last}, {flags:#x})"))?;
     Ok(())
+}
+
+/// Closes one number; one that is not open is closed already.
+pub(crate) fn close_number(number: u32) -> Result<()> {
+    let Ok(fd) = RawFd::try_from(number) else { return Ok(()) };
+    // SAFETY: no pointers; what a closed number may break is the caller's to know.
+    let ret = unsafe { libc::close(fd) };
+    match check(ret.into(), || format!("close({fd})")) {
+        // After EINTR it is closed too: close(2).
+        Err(error) if matches!(error.errno, Errno::BADF | Errno::INTR) => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 /// Whether a number is an open descriptor, and if so whether it is closed at execve.
