@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -29,9 +30,16 @@ pub fn fill_rootfs(rootfs: &Path) -> std::io::Result<()> {
     for name in ["probe", "busybox"] {
         let target = rootfs.join("bin").join(name);
         fs::hard_link(programs.join(name), &target)
-            .or_else(|_| fs::copy(programs.join(name), &target).map(|_| ()))?;
+            .or_else(|_| copy_program(&programs.join(name), &target))?;
     }
     APPLETS.iter().try_for_each(|applet| symlink("busybox", rootfs.join("bin").join(applet)))
+}
+
+/// Copies a program that is to be executed. In a process of its own: a child that another test's thread starts in the
+/// meantime would inherit the descriptor it is written through, and execve answers ETXTBSY as long as one is open.
+pub fn copy_program(from: &Path, to: &Path) -> std::io::Result<()> {
+    let status = Command::new("cp").arg("--").arg(from).arg(to).status()?;
+    if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("cp: {status}"))) }
 }
 
 /// A folder with one copy of the probe and busybox, safe to link to: the originals are never given to a
@@ -56,8 +64,8 @@ fn copy_programs() -> Result<PathBuf, String> {
     }
     let fresh = cache.join(format!("programs-{age}-{}", std::process::id()));
     fs::create_dir_all(&fresh).map_err(text)?;
-    fs::copy(probe, fresh.join("probe")).map_err(text)?;
-    fs::copy(busybox()?, fresh.join("busybox")).map_err(text)?;
+    copy_program(&probe, &fresh.join("probe")).map_err(text)?;
+    copy_program(&busybox()?, &fresh.join("busybox")).map_err(text)?;
     // Another test program may have been faster: then ours is of no use.
     if fs::rename(&fresh, &folder).is_err() {
         fs::remove_dir_all(&fresh).map_err(text)?;

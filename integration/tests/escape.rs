@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use knarr_integration::bundle::copy_program;
 use knarr_integration::leftovers::MARK;
 use knarr_integration::{Answer, World, cases, json};
 
@@ -61,7 +62,7 @@ fn assert_ordinary_directory(answer: Answer) {
 /// The runtime as a copy of its own, so that a successful attack harms nobody.
 fn own_copy(world: &World) -> PathBuf {
     let copy = world.dir.join("runtime-copy");
-    fs::copy(world.program(), &copy).expect("copy the runtime");
+    copy_program(world.program().as_ref(), &copy).expect("copy the runtime");
     copy
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
+use knarr_integration::bundle::copy_program;
 use knarr_integration::leftovers::MARK;
 use knarr_integration::runtime::{SYS_RESOURCE, we_hold};
 use knarr_integration::{World, cases, json, sys};
@@ -55,7 +56,7 @@ cases! {
 
     everywhere fn the_first_hit_in_the_path_wins(world) {
         std::fs::create_dir(world.rootfs().join("first")).expect("a folder");
-        std::fs::copy(world.rootfs().join("bin/probe"), world.rootfs().join("first/probe")).expect("a copy");
+        copy_program(&world.rootfs().join("bin/probe"), &world.rootfs().join("first/probe")).expect("a copy");
         world.set("/process/env", json!(["PATH=/none:/first:/bin"])).args(&["probe", "facts"]);
         assert_eq!(world.run_facts()["exe"], "/first/probe");
     }
