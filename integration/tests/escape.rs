@@ -62,7 +62,7 @@ fn assert_ordinary_directory(answer: Answer) {
 /// The runtime as a copy of its own, so that a successful attack harms nobody.
 fn own_copy(world: &World) -> PathBuf {
     let copy = world.dir.join("runtime-copy");
-    copy_program(world.program().as_ref(), &copy).expect("copy the runtime");
+    copy_program(world.program(), &copy).expect("copy the runtime");
     copy
 }
 
