@@ -12,6 +12,7 @@ mod caught_signals;
 mod cli;
 mod commands;
 mod container;
+mod design;
 mod enter;
 mod error;
 mod fds;

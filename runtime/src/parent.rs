@@ -1,6 +1,6 @@
-//! The outside of creation: from a bundle to a process that needs only execve, and the way back when that fails.
+//! The outside of creation: from a design to a process that needs only execve, and the way back when that fails.
 //!
-//! The order: plan, state directory, cgroup, host-side sources, clone; then init's reports are served (see
+//! The order: state directory, cgroup, host-side sources, clone; then init's reports are served (see
 //! `protocol`) while cgroups are joined and limits set, which init does not wait for until it must. What exists is on
 //! record before it exists, so that `delete` can remove it whenever this process is killed.
 
@@ -13,21 +13,18 @@ use knarr_cgroups::{Already, Cgroup, Driver, Request};
 use knarr_seccomp::notify;
 
 use crate::affinity;
-use crate::bundle::Bundle;
 use crate::caught_signals::Signals;
 use crate::cli::{CreateArgs, Globals};
 use crate::container::Container;
+use crate::design::Design;
 use crate::error::{During, Error, Result};
 use crate::fds::{ListenVariables, Passed};
 use crate::hooks::{self, Environment};
-use crate::host::{self, Host};
 use crate::idmap::Caller;
 use crate::init::{self, Building, Scene, Start};
 use crate::notify_socket::Manager;
 use crate::plan::hooks::Stage;
-use crate::plan::mounts::Pivot;
 use crate::plan::namespaces::Kind;
-use crate::plan::{Given, Plan};
 use crate::process_id::ProcessId;
 use crate::protocol::{Order, ParentEnd, Report};
 use crate::record::{self, Record};
@@ -36,7 +33,7 @@ use crate::spawn::{Birth, Child};
 use crate::store::{StateDir, Store};
 use crate::sys::Errno;
 use crate::{
-    launch, log, net_devices, oom, pid_file, pidfd_socket, resctrl, rlimits, seccomp, timestamp, unix_socket,
+    launch, log, net_devices, oom, pid_file, pidfd_socket, rlimits, seccomp, timestamp, unix_socket,
 };
 
 /// What becomes of the process once it is ready.
@@ -46,74 +43,6 @@ pub(crate) enum Purpose<'a> {
     Create,
     /// `run`: this process starts it, and may have blocked signals to pass them on.
     Run(Option<&'a Signals>),
-}
-
-/// A checked wish for a container: nothing exists yet.
-pub(crate) struct Design {
-    pub(crate) bundle: Bundle,
-    pub(crate) plan: Plan,
-    /// `linux.intelRdt`'s group.
-    rdt: Option<ResctrlGroup>,
-    /// Who waits to hear that the container is ready.
-    pub(crate) manager: Option<Manager>,
-    /// `--pid-file`, whatever the working directory is by then.
-    pid_file: Option<PathBuf>,
-    host: Host,
-}
-
-impl Design {
-    pub(crate) fn new(globals: &Globals, args: &CreateArgs) -> Result<Self> {
-        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
-        let mut bundle = Bundle::enter(&args.bundle, args.config.as_deref())?;
-        let manager = Manager::from_environment(globals.root.path.join(&args.id));
-        if let Some(manager) = &manager {
-            manager.add_socket(&mut bundle.spec);
-        }
-        let host = Host::probe(&bundle.spec)?;
-        let rootfs = find_rootfs(&bundle)?;
-        let plan = Plan::new(
-            &bundle.spec,
-            &Given {
-                id: &args.id,
-                host: &host,
-                bundle: &bundle.dir,
-                rootfs: &rootfs,
-                pivot: if args.no_pivot { Pivot::Avoid } else { Pivot::Use },
-                new_keyring: !args.no_new_keyring,
-                shared: host::shared_namespaces(&bundle.spec),
-            },
-        )
-        .map_err(Error::naming_the_field)?;
-        let warnings = plan.rootfs.warnings.iter().chain(&plan.process.warnings);
-        for warning in warnings.map(String::as_str).chain(plan.limits.warnings().iter().map(String::as_str)) {
-            log::warn(format_args!("{warning}"));
-        }
-        for section in bundle.spec.foreign_sections() {
-            log::warn(format_args!(
-                "section {section:?} of config.json is for another platform and has no effect"
-            ));
-        }
-        let intel_rdt = bundle.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref());
-        let rdt = intel_rdt.map(|config| resctrl::group(&args.id, config)).transpose()?;
-        Ok(Self { bundle, plan, rdt, manager, pid_file, host })
-    }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|error| Error::Usage(format!("{}: {}", path.display(), crate::sys::io_error_text(&error))))
-}
-
-/// `root.path`, its links resolved once; everything after goes by descriptor.
-fn find_rootfs(bundle: &Bundle) -> Result<PathBuf> {
-    let path = bundle.spec.root.as_ref().map_or("", |root| root.path.as_str());
-    if path.is_empty() {
-        return Err(Error::refused("/root/path", "root.path must not be empty"));
-    }
-    let rootfs = crate::sys::resolve_dir(&bundle.dir.join(path));
-    rootfs.map_err(|errno| {
-        Error::refused("/root/path", format!("invalid rootfs: {path}: {}", crate::sys::errno_text(errno)))
-    })
 }
 
 /// A container whose first process needs only to be started.
@@ -203,7 +132,7 @@ impl Making<'_> {
         let served = self.settle(&end).and_then(|()| self.serve(&end, &mut record));
         let terminal = served.map_err(|error| self.cause(&end, error)).during(starting)?;
         self.announce(outside.pidfd_socket)?;
-        let child = self.child.take().ok_or(Error::NotRunning)?;
+        let child = self.child.take().ok_or_else(Self::death)?;
         Ok((record, child, end, terminal))
     }
 
@@ -296,7 +225,10 @@ impl Making<'_> {
     /// Clones init, which has everything it needs by then.
     fn spawn(&mut self, purpose: Purpose<'_>, console: Option<OwnedFd>, passed: Passed) -> Result<ParentEnd> {
         let Design { bundle, plan, host, .. } = self.design;
-        let cgroup = self.cgroup.as_ref().ok_or(Error::NotRunning)?;
+        let cgroup = self
+            .cgroup
+            .as_ref()
+            .ok_or_else(|| Error::WrongState("the container has no cgroup yet".into()))?;
         let scene = Scene {
             id: &self.args.id,
             bundle: &bundle.dir,

@@ -7,9 +7,9 @@
 //!   ------------------                               --------------
 //!   clone3 ------------------------------------------> starts in its new namespaces
 //!   write uid_map, gid_map; Mapped ------------------> (only with a new user namespace) becomes root in it
-//!   join the cgroup, move net devices                  mounts, devices   (both at the same time)
+//!   apply limits, join the cgroup, move net devices    mounts, devices   (both at the same time)
 //!   Joined ------------------------------------------> unshares the cgroup namespace, mounts cgroups; without one
-//!   apply limits                                       of its own it looks for this message only before Ready
+//!                                                      of its own it looks for this message only before Ready
 //!   <------------------------------- MapSource + fd    (only to id-map what earlier mounts have put into the tree)
 //!   mount_setattr; SourceMapped ---------------------> mounts it
 //!   <------------------------------------------ Built  (only when hooks must run before pivot_root)
@@ -18,11 +18,11 @@
 //!                                                      labels, sysctls, masked paths, scheduling
 //!   <------------------------------------------ Ready  everything but identity is in place
 //!   rlimits from outside, state written; Proceed ----> identity, capabilities, program looked up
-//!   <----------------------------- Listener + number     (only with a seccomp agent: see seccomp.rs)
+//!   <------------------------------- Listener + number (only with a seccomp agent: see seccomp.rs)
 //!   ListenerTaken ----------------------------------->
-//!   <------------------------------------ Warning, ...   what ends up in the log
+//!   <----------------------------------- Warning, ...  what ends up in the log
 //!   <------------------------------------------ Found  only execve is left
-//!   create: record, pid file, exit                     reads one byte from exec.fifo
+//!   create: pid file, exit                             waits at the gate (start_gate.rs)
 //!   run:    Start -----------------------------------> startContainer hooks, execve (the socket closes: it worked)
 //!
 //!   at any moment:        <--------- Failed + errno, field, text;   end of file: the peer is gone, give up
@@ -75,7 +75,7 @@ pub(crate) enum Report {
     Ready,
     /// The number that init's seccomp listener has there.
     Listener(i32),
-    /// For the log, which init has no descriptor of any more.
+    /// For the log. Where that is stderr, init's own may be the container's terminal by now.
     Warning(String),
     Found,
     Failed(Error),

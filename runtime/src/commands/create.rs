@@ -1,8 +1,9 @@
 //! `create`: everything but the program.
 
 use crate::cli::{CreateArgs, Globals};
+use crate::design::Design;
 use crate::error::{Error, Result};
-use crate::parent::{self, Design, Purpose};
+use crate::parent::{self, Purpose};
 use crate::plan::process::Terminal;
 use crate::sealed_exe;
 
