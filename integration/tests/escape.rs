@@ -395,8 +395,8 @@ cases! {
 
     everywhere fn a_directory_below_a_symlink_is_not_made_on_the_host(world) {
         let outside = outside(world);
-        symlink(&outside, world.rootfs().join("work")).expect("a symlink");
-        world.set("/process/cwd", "/work/new/folder");
+        symlink(&outside, world.rootfs().join("site")).expect("a symlink");
+        world.set("/process/cwd", "/site/new/folder");
         world.run();
         assert_untouched(&outside);
     }
