@@ -89,6 +89,7 @@ fn crates_depend_downwards() {
         dependencies(folder).into_iter().filter(|name| name.starts_with("knarr")).collect::<Vec<_>>()
     };
     assert_eq!(ours("cgroups"), Vec::<String>::new());
+    assert_eq!(ours("images"), Vec::<String>::new());
     assert_eq!(ours("seccomp"), Vec::<String>::new());
     let mut runtime = ours("runtime");
     runtime.sort();

@@ -1,0 +1,13 @@
+//! OCI images: pull, verify, store, unpack, snapshot, diff, push, save and load them.
+//!
+//! The crate knows no containers and no engine. Everything it is given from outside (a registry's answer, an archive, a
+//! manifest) is hostile until its digest is verified, and a verified archive is still unpacked as if it were hostile.
+//! See the OCI image and distribution specifications.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod digest;
+mod manifest;
+
+pub use digest::{Digest, Hasher, InvalidDigest};
+pub use manifest::{Descriptor, Index, Manifest, Platform, Rootfs, media_type};
