@@ -8,6 +8,9 @@
 
 mod digest;
 mod manifest;
+pub mod platform;
+pub mod reference;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use manifest::{Descriptor, Index, Manifest, Platform, Rootfs, media_type};
+pub use reference::{InvalidReference, Reference};
