@@ -10,6 +10,7 @@ mod digest;
 mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod registry;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use manifest::{Descriptor, Index, Manifest, Platform, Rootfs, media_type};

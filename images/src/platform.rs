@@ -66,7 +66,7 @@ impl Wanted {
                 == (&offered.os, &offered.architecture, &offered.variant)
         };
         // A feature of the operating system is a demand, and none is wanted here.
-        if !platform.os_features.is_empty() { None } else { self.accepted.iter().position(same) }
+        if platform.os_features.is_empty() { self.accepted.iter().position(same) } else { None }
     }
 }
 

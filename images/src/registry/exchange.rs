@@ -1,0 +1,133 @@
+//! One question to one registry, with all that it takes: credentials, a second try with new ones, repetition.
+
+use ureq::Body;
+use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+
+use super::agents::{Outgoing, Size};
+use super::answer::Answer;
+use super::challenge::Challenge;
+use super::endpoint::{Endpoint, Site};
+use super::error::Failure;
+use super::retry::Retries;
+use super::token::{Freshness, Scope, Server, basic, bearer};
+use super::{Client, Credentials, Error};
+
+/// A question below `/v2/`, and what it needs the right for.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) scope: Scope,
+    pub(super) headers: HeaderMap,
+    pub(super) size: Size,
+}
+
+impl Question {
+    pub(super) fn get(path: String, scope: Scope) -> Self {
+        Self { method: Method::GET, path, scope, headers: HeaderMap::new(), size: Size::Small }
+    }
+}
+
+impl Client {
+    /// Asks until there is an answer, or none is to be had.
+    pub(super) fn ask(
+        &self,
+        endpoint: &Endpoint,
+        question: &Question,
+        credentials: &Credentials,
+        mut retries: Retries,
+    ) -> Result<Response<Body>, Error> {
+        loop {
+            match self.ask_once(endpoint, question, credentials) {
+                Ok(response) => return Ok(response),
+                Err(failure) => retries.wait_after(failure)?,
+            }
+        }
+    }
+
+    /// Asks a site once. How it is reached is found out anew after a failure: it may have moved from HTTP to TLS.
+    pub(super) fn ask_site(
+        &self,
+        site: &Site,
+        question: &Question,
+        credentials: &Credentials,
+    ) -> Result<Response<Body>, Error> {
+        let outcome = self.ask_once(&*self.endpoint(site)?, question, credentials);
+        if matches!(outcome, Err(Error::Exchange { .. })) {
+            self.forget(site);
+        }
+        outcome
+    }
+
+    /// Asks once; of a registry that wants (other) credentials, once more.
+    fn ask_once(
+        &self,
+        endpoint: &Endpoint,
+        question: &Question,
+        credentials: &Credentials,
+    ) -> Result<Response<Body>, Error> {
+        let credentials = if endpoint.is_mirror() { &Credentials::Anonymous } else { credentials };
+        let uri = endpoint.uri(&question.path)?;
+        let send = |authorization: Option<&HeaderValue>| {
+            let mut outgoing = Outgoing::new(question.method.clone(), question.size);
+            outgoing.headers = question.headers.clone();
+            endpoint.send(uri.clone(), outgoing, authorization)
+        };
+        let shown = self.authorization(endpoint, &question.scope, credentials, Freshness::Kept)?;
+        let received = send(shown.as_ref())?;
+        if received.response.status() != StatusCode::UNAUTHORIZED || !received.is_own {
+            return Ok(Answer::check(received.response)?);
+        }
+        endpoint.learn(received.response.headers());
+        let other = self.authorization(endpoint, &question.scope, credentials, Freshness::New)?;
+        if other.is_none() && endpoint.challenge() == Some(Challenge::Basic) {
+            return Err(Error::Exchange {
+                method: question.method.clone(),
+                uri,
+                source: Failure::NoCredentials.into(),
+            });
+        }
+        let again = if other == shown { received } else { send(other.as_ref())? };
+        Ok(Answer::check(again.response)?)
+    }
+
+    /// One request with a body, to an address that the registry gave. It is not repeated: the body is spent.
+    pub(super) fn deliver(
+        &self,
+        endpoint: &Endpoint,
+        uri: Uri,
+        outgoing: Outgoing<'_>,
+        shown: (&Scope, &Credentials),
+    ) -> Result<Response<Body>, Error> {
+        let (scope, credentials) = shown;
+        let authorization = if endpoint.is_own(&uri) {
+            self.authorization(endpoint, scope, credentials, Freshness::Kept)?
+        } else {
+            None
+        };
+        Ok(Answer::check(endpoint.send(uri, outgoing, authorization.as_ref())?.response)?)
+    }
+
+    /// What to show, as far as the registry has said what it wants to see.
+    fn authorization(
+        &self,
+        endpoint: &Endpoint,
+        scope: &Scope,
+        credentials: &Credentials,
+        freshness: Freshness,
+    ) -> Result<Option<HeaderValue>, Error> {
+        if let Credentials::RegistryToken(token) = credentials {
+            return bearer(token, &scope.repository).map(Some);
+        }
+        match (endpoint.challenge(), credentials) {
+            (Some(Challenge::Basic), Credentials::Basic { user, secret }) => {
+                basic(user, secret, &scope.repository).map(Some)
+            }
+            (Some(Challenge::Bearer { realm, service }), _) => {
+                let server = Server { endpoint, realm: &realm, service: service.as_deref() };
+                self.tokens().get(&server, scope, credentials, freshness).map(Some)
+            }
+            (Some(Challenge::Basic) | None, _) => Ok(None),
+        }
+    }
+}
