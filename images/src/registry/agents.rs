@@ -19,18 +19,18 @@ use super::error::Failure;
 use super::location::Origin;
 use super::trust::Credence;
 
-/// A small answer as a whole, in units of the limit for one read.
-const WHOLE: u32 = 10;
+/// The longer limits, in units of the limit for one read.
+const LONG: u32 = 10;
 
-/// Of what length a request and its answer are.
+/// What has a limit of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Size {
-    /// A manifest, a token, a question.
-    Small,
-    /// A blob.
-    Large,
-    /// An answer that a registry may compute for a while: the end of an upload.
-    Slow,
+pub(super) enum Patience {
+    /// The answer as a whole, and each read of it: a manifest, a token.
+    Whole,
+    /// Each read and write: a blob.
+    Each,
+    /// The same, with more time for the answer, which a registry may have to compute: the end of an upload.
+    Long,
 }
 
 /// One request, without the credentials.
@@ -38,12 +38,12 @@ pub(super) struct Outgoing<'a> {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) payload: Option<Payload<'a>>,
-    pub(super) size: Size,
+    pub(super) patience: Patience,
 }
 
 impl Outgoing<'_> {
-    pub(super) fn new(method: Method, size: Size) -> Self {
-        Self { method, headers: HeaderMap::new(), payload: None, size }
+    pub(super) fn new(method: Method, patience: Patience) -> Self {
+        Self { method, headers: HeaderMap::new(), payload: None, patience }
     }
 }
 
@@ -86,9 +86,9 @@ impl Agents {
         let mut exact = Exactly { left: length, source };
         let sent = match request.body(()) {
             Ok(request) if wants_body => {
-                self.run(uri, request.map(|()| SendBody::from_reader(&mut exact)), outgoing.size)
+                self.run(uri, request.map(|()| SendBody::from_reader(&mut exact)), outgoing.patience)
             }
-            Ok(request) => self.run(uri, request, outgoing.size),
+            Ok(request) => self.run(uri, request, outgoing.patience),
             Err(error) => Err(ureq::Error::Http(error)),
         };
         sent.map_err(|error| Error::Exchange {
@@ -102,7 +102,7 @@ impl Agents {
         &self,
         uri: &Uri,
         request: Request<impl AsSendBody>,
-        size: Size,
+        patience: Patience,
     ) -> Result<Response<Body>, ureq::Error> {
         let target = Origin::of(uri);
         let is_own = target.as_ref() == Some(&self.origin);
@@ -111,10 +111,10 @@ impl Agents {
         if !is_own && target.is_some_and(|target| target.is_loopback()) {
             config = config.proxy(None);
         }
-        config = match size {
-            Size::Small => config.timeout_global(Some(self.stall * WHOLE)),
-            Size::Large => config,
-            Size::Slow => config.timeout_per_read(Some(self.stall * WHOLE)),
+        config = match patience {
+            Patience::Whole => config.timeout_global(Some(self.stall * LONG)),
+            Patience::Each => config,
+            Patience::Long => config.timeout_per_read(Some(self.stall * LONG)),
         };
         agent.run(config.build())
     }

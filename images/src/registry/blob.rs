@@ -7,17 +7,14 @@ use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use ureq::{Body, BodyReader};
 
-use super::agents::{Outgoing, Size};
+use super::agents::{Outgoing, Patience};
 use super::answer::Answer;
 use super::endpoint::Site;
 use super::exchange::Question;
-use super::retry::Retries;
+use super::retry::{PROGRESS, Retries};
 use super::token::{Access, Scope};
 use super::{Client, Credentials, Error};
 use crate::{Descriptor, Digest, Reference};
-
-/// After so many bytes a failure is a new one. A registry that sends less each time is given up after the usual attempts.
-const PROGRESS: u64 = 1 << 20;
 
 /// What a reader wants, and where to get it.
 #[derive(Debug, Clone)]
@@ -160,7 +157,7 @@ impl Wanted {
     fn open_at(&self, site: &Site, position: u64) -> Result<BodyReader<'static>, Error> {
         let path = format!("{}/blobs/{}", self.reference.repository(), self.descriptor.digest);
         let mut question = Question::get(path, Scope::new(self.reference.repository(), Access::Pull));
-        question.size = Size::Large;
+        question.patience = Patience::Each;
         question.headers.extend(range_from(position));
         let response = match self.client.ask_site(site, &question, &self.credentials) {
             // No ranges here: the whole, and what is there already is read over.
@@ -181,7 +178,7 @@ impl Wanted {
         if !endpoint.permits(&uri) || endpoint.is_own(&uri) {
             return Err(refused());
         }
-        let mut outgoing = Outgoing::new(Method::GET, Size::Large);
+        let mut outgoing = Outgoing::new(Method::GET, Patience::Each);
         outgoing.headers.extend(range_from(position));
         let response = endpoint.send(uri, outgoing, None)?.response;
         from_position(Answer::check(response)?, &self.descriptor, position)

@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use ureq::Body;
 use ureq::http::header::{AUTHORIZATION, LOCATION};
-use ureq::http::{HeaderValue, Method, Response, Uri};
-use ureq::{Body, http::HeaderMap};
+use ureq::http::{HeaderMap, HeaderValue, Method, Response, Uri};
 
-use super::agents::{Agents, Outgoing, Size};
+use super::agents::{Agents, Outgoing, Patience};
 use super::challenge::Challenge;
 use super::location::{Origin, resolve};
 use super::trust::Security;
@@ -62,11 +62,11 @@ impl Endpoint {
     pub(super) fn discover(site: &Site, settings: &Settings) -> Result<Self, Error> {
         let mut last = None;
         for (base, security) in candidates(site, settings) {
-            // Not believing less helps against a bad certificate alone.
-            let is_downgrade = security == Security::Unverified && base.starts_with("https:");
-            let is_useless =
+            // To believe any certificate helps only where a certificate was in the way.
+            let believes_any = security == Security::Unverified && base.starts_with("https:");
+            let other_trouble =
                 matches!(&last, Some(Error::Exchange { source, .. }) if !source.is_certificate());
-            if is_downgrade && is_useless {
+            if believes_any && other_trouble {
                 continue;
             }
             match Self::at(base, security, site, settings).and_then(Self::ping) {
@@ -75,11 +75,11 @@ impl Endpoint {
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| Error::Mirror(site.name().to_owned())))
+        Err(last.unwrap_or_else(|| Error::Address(site.name().to_owned())))
     }
 
     fn at(base: String, security: Security, site: &Site, settings: &Settings) -> Result<Self, Error> {
-        let invalid = || Error::Mirror(base.clone());
+        let invalid = || Error::Address(base.clone());
         let uri: Uri = base.parse().map_err(|_| invalid())?;
         let origin = Origin::of(&uri).ok_or_else(invalid)?;
         let host = uri.authority().ok_or_else(invalid)?.as_str().to_owned();
@@ -92,7 +92,7 @@ impl Endpoint {
     /// Any answer shows that this is the way; a refusal says what to send along.
     fn ping(self) -> Result<Self, Error> {
         let uri = self.uri("")?;
-        let mut question = Outgoing::new(Method::GET, Size::Small);
+        let mut question = Outgoing::new(Method::GET, Patience::Whole);
         let response = self.agents.send(&uri, &mut question)?;
         self.learn(response.headers());
         Ok(self)
@@ -101,7 +101,7 @@ impl Endpoint {
     /// The address of something below `/v2/`.
     pub(super) fn uri(&self, path: &str) -> Result<Uri, Error> {
         let text = format!("{}/v2/{path}", self.base);
-        text.parse().map_err(|_| Error::Mirror(text))
+        text.parse().map_err(|_| Error::Address(text))
     }
 
     pub(super) fn is_mirror(&self) -> bool {
@@ -129,13 +129,12 @@ impl Endpoint {
     /// is for, and once left behind it does not come back.
     pub(super) fn send(
         &self,
-        uri: Uri,
+        mut uri: Uri,
         mut outgoing: Outgoing<'_>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Received, Error> {
         let follows = matches!(outgoing.method, Method::GET | Method::HEAD);
         let first = Origin::of(&uri);
-        let mut uri = uri;
         if let Some(value) = authorization {
             outgoing.headers.insert(AUTHORIZATION, value.clone());
         }
@@ -183,19 +182,18 @@ impl Site {
 
 /// The ways to try, the safest first.
 fn candidates(site: &Site, settings: &Settings) -> Vec<(String, Security)> {
-    let host = match site {
+    let (host, secure) = match site {
         Site::Registry(name) if name == DOCKER_HUB => {
             return vec![(format!("https://{DOCKER_HUB_HOST}"), Security::Verified)];
         }
         Site::Mirror(address) if address.starts_with("http:") => {
             return vec![(address.clone(), Security::Unverified)];
         }
-        Site::Registry(name) => name,
-        Site::Mirror(address) => address.trim_start_matches("https://").split('/').next().unwrap_or_default(),
-    };
-    let secure = match site {
-        Site::Registry(name) => format!("https://{name}"),
-        Site::Mirror(address) => address.clone(),
+        Site::Registry(name) => (name.as_str(), format!("https://{name}")),
+        Site::Mirror(address) => {
+            let bare = address.trim_start_matches("https://");
+            (bare.split_once('/').map_or(bare, |(host, _)| host), address.clone())
+        }
     };
     let mut ways = vec![(secure.clone(), Security::Verified)];
     if settings.insecure.contains(host) {

@@ -15,6 +15,8 @@ use crate::{Digest, Reference};
 pub enum Error {
     #[error("invalid mirror {0:?}: want https://HOST[:PORT][/PATH] or http://HOST[:PORT][/PATH]")]
     Mirror(String),
+    #[error("invalid address {0:?}")]
+    Address(String),
     #[error("invalid insecure registry {0:?}: want HOST[:PORT] or a network in CIDR notation")]
     Insecure(String),
     #[error("invalid user agent {0:?}")]

@@ -3,7 +3,7 @@
 use ureq::Body;
 use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 
-use super::agents::{Outgoing, Size};
+use super::agents::{Outgoing, Patience, Payload};
 use super::answer::Answer;
 use super::challenge::Challenge;
 use super::endpoint::{Endpoint, Site};
@@ -13,18 +13,20 @@ use super::token::{Freshness, Scope, Server, basic, bearer};
 use super::{Client, Credentials, Error};
 
 /// A question below `/v2/`, and what it needs the right for.
-#[derive(Debug, Clone)]
-pub(super) struct Question {
+pub(super) struct Question<'a> {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) scope: Scope,
     pub(super) headers: HeaderMap,
-    pub(super) size: Size,
+    pub(super) patience: Patience,
+    /// Of a method that has one.
+    pub(super) body: &'a [u8],
 }
 
-impl Question {
+impl Question<'_> {
     pub(super) fn get(path: String, scope: Scope) -> Self {
-        Self { method: Method::GET, path, scope, headers: HeaderMap::new(), size: Size::Small }
+        let headers = HeaderMap::new();
+        Self { method: Method::GET, path, scope, headers, patience: Patience::Whole, body: b"" }
     }
 }
 
@@ -33,7 +35,7 @@ impl Client {
     pub(super) fn ask(
         &self,
         endpoint: &Endpoint,
-        question: &Question,
+        question: &Question<'_>,
         credentials: &Credentials,
         mut retries: Retries,
     ) -> Result<Response<Body>, Error> {
@@ -49,7 +51,7 @@ impl Client {
     pub(super) fn ask_site(
         &self,
         site: &Site,
-        question: &Question,
+        question: &Question<'_>,
         credentials: &Credentials,
     ) -> Result<Response<Body>, Error> {
         let outcome = self.ask_once(&*self.endpoint(site)?, question, credentials);
@@ -63,14 +65,16 @@ impl Client {
     fn ask_once(
         &self,
         endpoint: &Endpoint,
-        question: &Question,
+        question: &Question<'_>,
         credentials: &Credentials,
     ) -> Result<Response<Body>, Error> {
         let credentials = if endpoint.is_mirror() { &Credentials::Anonymous } else { credentials };
         let uri = endpoint.uri(&question.path)?;
         let send = |authorization: Option<&HeaderValue>| {
-            let mut outgoing = Outgoing::new(question.method.clone(), question.size);
+            let mut outgoing = Outgoing::new(question.method.clone(), question.patience);
             outgoing.headers = question.headers.clone();
+            let mut body = question.body;
+            outgoing.payload = Some(Payload { length: body.len() as u64, source: &mut body });
             endpoint.send(uri.clone(), outgoing, authorization)
         };
         let shown = self.authorization(endpoint, &question.scope, credentials, Freshness::Kept)?;

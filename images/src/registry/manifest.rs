@@ -8,7 +8,7 @@ use ureq::Body;
 use ureq::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use ureq::http::{HeaderMap, HeaderValue, Method, Response};
 
-use super::agents::{Outgoing, Payload, Size};
+use super::agents::Patience;
 use super::endpoint::Site;
 use super::exchange::Question;
 use super::token::{Access, Scope};
@@ -92,25 +92,23 @@ impl Client {
         bytes: &[u8],
     ) -> Result<Digest, Error> {
         let digest = Digest::of(bytes);
-        let unnamed = reference.digest().map_or_else(|| reference.wanted(), |_| digest.to_string());
-        let name = reference.tag().map_or(unnamed, str::to_owned);
+        let name = match reference.tag() {
+            Some(tag) => tag.to_owned(),
+            None if reference.digest().is_some() => digest.to_string(),
+            None => reference.wanted(),
+        };
         let unsupported =
             || Error::ManifestFormat { reference: reference.familiar(), media_type: media_type.to_owned() };
         let content_type = HeaderValue::try_from(media_type).map_err(|_| unsupported())?;
+        let path = format!("{}/manifests/{name}", reference.repository());
+        let mut question = Question::get(path, Scope::new(reference.repository(), Access::Push));
+        question.method = Method::PUT;
+        question.headers.insert(CONTENT_TYPE, content_type);
+        question.patience = Patience::Long;
+        question.body = bytes;
         let endpoint = self.registry(reference)?;
-        let scope = Scope::new(reference.repository(), Access::Push);
-        let uri = endpoint.uri(&format!("{}/manifests/{name}", reference.repository()))?;
-        let mut retries = self.retries();
-        loop {
-            let mut source = bytes;
-            let mut outgoing = Outgoing::new(Method::PUT, Size::Slow);
-            outgoing.headers.insert(CONTENT_TYPE, content_type.clone());
-            outgoing.payload = Some(Payload { length: bytes.len() as u64, source: &mut source });
-            match self.deliver(&endpoint, uri.clone(), outgoing, (&scope, credentials)) {
-                Ok(response) => return confirmed(response.headers(), digest).map(|()| digest),
-                Err(failure) => retries.wait_after(failure)?,
-            }
-        }
+        let response = self.ask(&endpoint, &question, credentials, self.retries())?;
+        confirmed(response.headers(), digest).map(|()| digest)
     }
 }
 
@@ -120,7 +118,7 @@ impl From<Fetched> for Head {
     }
 }
 
-fn question(method: Method, reference: &Reference) -> Question {
+fn question(method: Method, reference: &Reference) -> Question<'static> {
     let path = format!("{}/manifests/{}", reference.repository(), reference.wanted());
     let mut question = Question::get(path, Scope::new(reference.repository(), Access::Pull));
     question.method = method;

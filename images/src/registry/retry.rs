@@ -7,6 +7,9 @@ use super::Error;
 /// A registry that wants a longer pause than this is told as the failure that it is.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
+/// After so many bytes of a blob a failure is a new one. Who moves less each time is given up after the usual attempts.
+pub(super) const PROGRESS: u64 = 1 << 20;
+
 /// The attempts left for one thing that is wanted.
 #[derive(Debug, Clone)]
 pub(super) struct Retries {

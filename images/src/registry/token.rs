@@ -15,7 +15,7 @@ use ureq::Body;
 use ureq::http::header::CONTENT_TYPE;
 use ureq::http::{HeaderValue, Method, Response, Uri};
 
-use super::agents::{Outgoing, Payload, Size};
+use super::agents::{Outgoing, Patience, Payload};
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::error::Failure;
@@ -188,7 +188,7 @@ fn ask(
         .iter()
         .try_fold(realm.clone(), |uri, (name, value)| with_parameter(&uri, name, value))
         .ok_or_else(invalid)?;
-    let question = Outgoing::new(Method::GET, Size::Small);
+    let question = Outgoing::new(Method::GET, Patience::Whole);
     Ok(server.endpoint.send(uri, question, authorization.as_ref())?.response)
 }
 
@@ -203,7 +203,7 @@ fn exchange(server: &Server<'_>, realm: &Uri, scope: &Scope, token: &str) -> Res
         ("refresh_token", token),
     ];
     let form = fields.map(|(name, value)| format!("{name}={}", escape(value))).join("&");
-    let mut question = Outgoing::new(Method::POST, Size::Small);
+    let mut question = Outgoing::new(Method::POST, Patience::Whole);
     question.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     let mut source = form.as_bytes();
     question.payload = Some(Payload { length: form.len() as u64, source: &mut source });

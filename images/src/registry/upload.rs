@@ -7,12 +7,12 @@ use ureq::Body;
 use ureq::http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use ureq::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 
-use super::agents::{Outgoing, Payload, Size};
+use super::agents::{Outgoing, Patience, Payload};
 use super::endpoint::Endpoint;
 use super::exchange::Question;
 use super::location::{escape, with_parameter};
 use super::manifest::confirmed;
-use super::retry::Retries;
+use super::retry::{PROGRESS, Retries};
 use super::token::{Access, Scope};
 use super::{Client, Credentials, Error};
 use crate::{Descriptor, Digest, Reference};
@@ -73,18 +73,16 @@ impl Client {
     ) -> Result<Pushed, Error> {
         let Upload { descriptor, source, mount_from, progress } = upload;
         let endpoint = self.registry(reference)?;
-        let mut scope = Scope::new(reference.repository(), Access::Push);
-        let mount_from = mount_from.filter(|from| *from != reference.repository());
-        scope.also_pull = mount_from.map(str::to_owned);
         let target = Target {
             client: self,
             endpoint: &endpoint,
             repository: reference.repository(),
             digest: descriptor.digest,
             size: descriptor.size,
-            scope,
+            scope: Scope::new(reference.repository(), Access::Push),
             credentials,
         };
+        let mount_from = mount_from.filter(|from| *from != target.repository);
         if target.exists(self.retries())? {
             return Ok(Pushed::Existed);
         }
@@ -96,7 +94,7 @@ impl Client {
 }
 
 impl Target<'_> {
-    fn question(&self, method: Method, path: String) -> Question {
+    fn question(&self, method: Method, path: String) -> Question<'static> {
         Question { method, ..Question::get(path, self.scope.clone()) }
     }
 
@@ -114,7 +112,8 @@ impl Target<'_> {
         let path = format!("{}/blobs/uploads/", self.repository);
         if let Some(from) = mount_from {
             let query = format!("{path}?mount={}&from={}", escape(&self.digest.to_string()), escape(from));
-            let question = self.question(Method::POST, query);
+            let mut question = self.question(Method::POST, query);
+            question.scope.also_pull = Some(from.to_owned());
             // A registry that will not mount is no reason not to upload.
             if let Ok(response) = self.client.ask(self.endpoint, &question, self.credentials, retries.clone())
             {
@@ -147,6 +146,7 @@ impl Target<'_> {
     ) -> Result<(), Error> {
         let mut retries = self.client.retries();
         let mut session = Some(begun);
+        let mut reached = 0;
         loop {
             let failure = match self.try_send(&mut session, source, progress) {
                 Ok(()) => return Ok(()),
@@ -158,6 +158,11 @@ impl Target<'_> {
                 return outcome;
             }
             session = session.and_then(|session| self.resumed(&session));
+            let offset = session.as_ref().map_or(0, |session| session.offset);
+            if offset >= reached + PROGRESS {
+                reached = offset;
+                retries.reset();
+            }
         }
     }
 
@@ -182,7 +187,7 @@ impl Target<'_> {
         }
         let uri = with_parameter(&current.uri, "digest", &self.digest.to_string());
         let uri = uri.ok_or(Error::UploadLocation(self.digest))?;
-        let response = self.deliver(uri, Outgoing::new(Method::PUT, Size::Slow))?;
+        let response = self.deliver(uri, Outgoing::new(Method::PUT, Patience::Long))?;
         confirmed(response.headers(), self.digest)
     }
 
@@ -196,7 +201,7 @@ impl Target<'_> {
         let unreadable = |source| Error::Source { digest: self.digest, offset, source };
         let mut counted =
             Counted { inner: source(offset).map_err(unreadable)?, sent: offset, failed: None, progress };
-        let mut outgoing = Outgoing::new(Method::PATCH, Size::Slow);
+        let mut outgoing = Outgoing::new(Method::PATCH, Patience::Long);
         outgoing.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         if offset > 0 {
             let range = HeaderValue::try_from(format!("{offset}-{}", self.size - 1));
@@ -216,7 +221,7 @@ impl Target<'_> {
 
     /// How much of an upload the registry has; none where it has nothing, or does not say.
     fn resumed(&self, session: &Session) -> Option<Session> {
-        let response = self.deliver(session.uri.clone(), Outgoing::new(Method::GET, Size::Small)).ok()?;
+        let response = self.deliver(session.uri.clone(), Outgoing::new(Method::GET, Patience::Whole)).ok()?;
         let offset = received(response.headers()).filter(|offset| *offset <= self.size)?;
         let uri =
             self.session(&response, &session.uri).map_or_else(|_| session.uri.clone(), |found| found.uri);
@@ -225,7 +230,7 @@ impl Target<'_> {
 
     /// Lets the registry forget an upload. It would do so by itself in time, so a refusal changes nothing.
     fn cancel(&self, session: Option<&Session>) {
-        let delete = || Outgoing::new(Method::DELETE, Size::Small);
+        let delete = || Outgoing::new(Method::DELETE, Patience::Whole);
         let _ = session.map(|session| self.deliver(session.uri.clone(), delete()));
     }
 }

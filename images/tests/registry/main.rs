@@ -70,6 +70,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+/// Readers go to the threads that unpack.
+const _: fn() = || {
+    fn goes_to_threads<T: Send>() {}
+    goes_to_threads::<knarr_images::registry::BlobReader>();
+    goes_to_threads::<Client>();
+};
+
 /// A registry that answers `/v2/` and leaves the rest to `handler`.
 pub(crate) fn registry(mut handler: impl FnMut(&server::Request) -> Reply + Send + 'static) -> Server {
     Server::start(move |request| if request.target == "/v2/" { reply(200) } else { handler(request) })

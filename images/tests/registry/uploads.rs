@@ -8,7 +8,7 @@ use knarr_images::registry::{Credentials, Error, Pushed, Upload};
 use knarr_images::{Digest, media_type};
 
 use crate::server::{Server, reply};
-use crate::{basic, chain, client, descriptor, manifest_bytes, reference, registry};
+use crate::{BASIC, basic, chain, client, descriptor, manifest_bytes, reference, registry};
 
 const ANONYMOUS: Credentials = Credentials::Anonymous;
 
@@ -109,6 +109,18 @@ fn what_broke_off_goes_on_where_it_broke() {
     assert_eq!(push(&server, &bytes, None, &ANONYMOUS).unwrap().0, Pushed::Uploaded);
     assert!(storage.lock().unwrap().committed.as_ref() == Some(&bytes));
     assert_eq!(server.count("POST", "/"), 2);
+}
+
+#[test]
+fn progress_makes_failures_of_uploads_new_ones() {
+    let (server, storage) = storage();
+    let bytes = vec![7; 12_000_000];
+    for _ in 0..8 {
+        server.break_next_patch_after(1_200_000);
+    }
+    assert_eq!(push(&server, &bytes, None, &ANONYMOUS).unwrap().0, Pushed::Uploaded);
+    assert!(storage.lock().unwrap().committed.as_ref() == Some(&bytes));
+    assert_eq!(server.count("PATCH", "/"), 9);
 }
 
 #[test]
@@ -227,4 +239,15 @@ fn a_manifest_is_pushed_under_its_tag_or_its_digest() {
     let lied =
         client().push_manifest(&reference(&server.host(), "a"), &ANONYMOUS, media_type::OCI_MANIFEST, &bytes);
     assert!(matches!(lied, Err(Error::PushedDigest { .. })));
+}
+
+#[test]
+fn a_manifest_is_pushed_again_with_what_the_registry_wants_to_see() {
+    let server = registry(|request| match request.header("authorization") {
+        Some(BASIC) => reply(if request.body == manifest_bytes() { 201 } else { 400 }),
+        _ => reply(401).header("WWW-Authenticate", "Basic"),
+    });
+    let name = reference(&server.host(), "a");
+    client().push_manifest(&name, &basic(), media_type::OCI_MANIFEST, &manifest_bytes()).unwrap();
+    assert_eq!(server.count("PUT", "/v2/a/manifests/latest"), 2);
 }
