@@ -397,4 +397,16 @@ mod tests {
         );
         assert!(Reference::parse(&format!("a.b/{}", "a".repeat(255))).is_ok());
     }
+
+    proptest::proptest! {
+        /// What is accepted is one reference in all its forms, and a path below nobody's root.
+        #[test]
+        fn whatever_is_accepted_reads_back(text in "[a-zA-Z0-9.:/@_\\[\\]-]{0,40}|\\PC{0,40}") {
+            if let Ok(reference) = Reference::parse(&text) {
+                proptest::prop_assert_eq!(&Reference::parse(&reference.to_string()).unwrap(), &reference);
+                proptest::prop_assert_eq!(&Reference::parse(&reference.familiar()).unwrap(), &reference);
+                proptest::prop_assert!(reference.name().split('/').all(|part| part != ".." && !part.is_empty()));
+            }
+        }
+    }
 }

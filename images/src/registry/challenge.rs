@@ -155,4 +155,13 @@ mod tests {
         );
         assert_eq!(problem(r#"Bearer realm="r""#), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_a_registry_writes_is_too_much(text in "[ -~]{0,60}|(Bearer|Basic|realm|[ ,=\\\\\"]){0,20}") {
+            for offer in parse(&text) {
+                proptest::prop_assert!(!offer.scheme.is_empty());
+            }
+        }
+    }
 }

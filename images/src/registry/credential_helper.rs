@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn a_helper_has_a_limit_of_time() {
         let begun = Instant::now();
-        for script in ["exec sleep 100", "exec >&-; exec sleep 100", "sleep 5 & exit 0"] {
+        for script in ["exec sleep 100", "exec >&-; exec sleep 100", "sleep 30 & exit 0"] {
             let error = ask_script(script, Duration::from_millis(200)).unwrap_err();
             assert!(error.contains("gave no answer within"), "{error}");
         }
-        assert!(begun.elapsed() < Duration::from_secs(4));
+        assert!(begun.elapsed() < Duration::from_secs(20));
     }
 }

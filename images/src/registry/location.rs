@@ -136,4 +136,16 @@ mod tests {
         );
         assert_eq!(escape("a b&c=é"), "a%20b%26c%3D%C3%A9");
     }
+
+    proptest::proptest! {
+        /// Whatever a registry writes leads to http or https, and to no user.
+        #[test]
+        fn a_location_is_an_http_address_or_none(text in "[ -~]{0,60}|(https?|ftp|:|/|\\?|#|@|a\\.b|\\.\\.){0,12}") {
+            let base: Uri = "https://a.b/c".parse().unwrap();
+            if let Some(uri) = resolve(&base, &text) {
+                proptest::prop_assert!(["http", "https"].contains(&uri.scheme_str().unwrap()));
+                proptest::prop_assert!(!uri.authority().unwrap().as_str().contains('@'));
+            }
+        }
+    }
 }

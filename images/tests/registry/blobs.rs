@@ -6,7 +6,7 @@ use knarr_images::Descriptor;
 use knarr_images::registry::Credentials;
 
 use crate::server::{After, Reply, Request, Server, reply};
-use crate::{chain, client, descriptor, reference, registry};
+use crate::{chain, descriptor, impatient_client, reference, registry};
 
 const ANONYMOUS: Credentials = Credentials::Anonymous;
 
@@ -17,7 +17,7 @@ fn content(length: usize) -> Vec<u8> {
 fn read(server: &Server, descriptor: &Descriptor, offset: u64) -> Result<Vec<u8>, String> {
     let reference = reference(&server.host(), "a/b");
     let mut reader =
-        client().blob(&reference, descriptor, &ANONYMOUS, offset).map_err(|error| chain(&error))?;
+        impatient_client().blob(&reference, descriptor, &ANONYMOUS, offset).map_err(|error| chain(&error))?;
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).map_err(|error| chain(&error))?;
     Ok(bytes)

@@ -19,11 +19,11 @@ use knarr_images::{Descriptor, Digest, Reference, media_type};
 
 use server::{Reply, Server, reply};
 
-/// Fails soon, and needs nothing of this machine.
+/// Fails soon, and needs nothing of this machine. A busy machine is not taken for a registry that stalls.
 pub(crate) fn config() -> Config {
     Config {
         certs_dir: "/nonexistent".into(),
-        stall_timeout: Duration::from_millis(500),
+        stall_timeout: Duration::from_secs(20),
         back_off: Duration::from_millis(10),
         ..Config::default()
     }
@@ -31,6 +31,11 @@ pub(crate) fn config() -> Config {
 
 pub(crate) fn client() -> Client {
     Client::new(&config()).unwrap()
+}
+
+/// Notices within a second that nothing comes.
+pub(crate) fn impatient_client() -> Client {
+    Client::new(&Config { stall_timeout: Duration::from_secs(1), ..config() }).unwrap()
 }
 
 pub(crate) fn reference(host: &str, rest: &str) -> Reference {

@@ -6,7 +6,7 @@ use knarr_images::registry::{Client, Config, Credentials};
 use knarr_images::{Digest, media_type};
 
 use crate::server::{After, Reply, reply};
-use crate::{chain, client, config, manifest_bytes, manifest_reply, reference, registry};
+use crate::{chain, client, config, impatient_client, manifest_bytes, manifest_reply, reference, registry};
 
 const ANONYMOUS: Credentials = Credentials::Anonymous;
 
@@ -124,7 +124,7 @@ fn a_registry_in_trouble_is_asked_again() {
     ] {
         let mut answers = vec![manifest_reply(), trouble.clone(), trouble];
         let server = registry(move |_| answers.pop().unwrap());
-        let fetched = client().manifest(&reference(&server.host(), "a"), &ANONYMOUS).unwrap();
+        let fetched = impatient_client().manifest(&reference(&server.host(), "a"), &ANONYMOUS).unwrap();
         assert_eq!(fetched.bytes, manifest_bytes());
         assert_eq!(server.seen().len(), 3);
     }
