@@ -6,6 +6,7 @@ mod blobs;
 mod certificates;
 mod manifests;
 mod mirrors;
+mod proxies;
 mod real;
 mod redirects;
 mod server;
