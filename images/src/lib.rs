@@ -6,8 +6,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod archive;
+pub mod compression;
 mod digest;
 mod manifest;
+mod sys;
+pub mod unpack;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use manifest::{Descriptor, Index, Manifest, Platform, Rootfs, media_type};
