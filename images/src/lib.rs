@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod compression;
+pub mod diff;
 mod digest;
 mod manifest;
 mod sys;

@@ -55,6 +55,8 @@ pub(super) struct Chunks<R> {
     current: Bytes,
     filled: u64,
     offset: u64,
+    /// Met after the bytes of the current chunk.
+    failure: Option<io::Error>,
     home: Sender<Box<[u8]>>,
     returned: Receiver<Box<[u8]>>,
 }
@@ -64,7 +66,7 @@ impl<R: Read> Chunks<R> {
         let (home, returned) = channel();
         let chunk = Arc::new(Chunk { bytes: Box::default(), home: home.clone() });
         let current = Bytes { chunk, start: 0, end: 0 };
-        Self { input, current, filled: 0, offset: 0, home, returned }
+        Self { input, current, filled: 0, offset: 0, failure: None, home, returned }
     }
 
     /// Bytes from the beginning of the archive.
@@ -109,6 +111,9 @@ impl<R: Read> Chunks<R> {
     }
 
     fn fill(&mut self) -> io::Result<()> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         // What is left of the old chunk is nothing: let it go before a buffer is looked for.
         let nothing = Arc::new(Chunk { bytes: Box::default(), home: self.home.clone() });
         self.current = Bytes { chunk: nothing, start: 0, end: 0 };
@@ -120,6 +125,11 @@ impl<R: Read> Chunks<R> {
                 Ok(0) => break,
                 Ok(count) => end += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What was read before is read first, so that an error names the entry where it is.
+                Err(error) if end > 0 => {
+                    self.failure = Some(error);
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }

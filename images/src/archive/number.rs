@@ -93,19 +93,18 @@ mod tests {
 
     #[test]
     fn times() {
-        let cases: [(&[u8], Option<(i64, u32)>); 9] = [
-            (b"1", Some((1, 0))),
-            (b"1.5", Some((1, 500_000_000))),
-            (b"1.", Some((1, 0))),
-            (b"1.0000000019", Some((1, 1))),
-            (b"-1.25", Some((-2, 750_000_000))),
-            (b"-3", Some((-3, 0))),
-            (b"", None),
-            (b"1.x", None),
-            (b"99999999999999999999", None),
-        ];
-        for (text, value) in cases {
-            assert_eq!(time(text), value, "{text:?}");
+        for (text, value) in [
+            ("1", Some((1, 0))),
+            ("1.5", Some((1, 500_000_000))),
+            ("1.", Some((1, 0))),
+            ("1.0000000019", Some((1, 1))),
+            ("-1.25", Some((-2, 750_000_000))),
+            ("-3", Some((-3, 0))),
+            ("", None),
+            ("1.x", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(time(text.as_bytes()), value, "{text:?}");
         }
     }
 }

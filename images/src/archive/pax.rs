@@ -4,10 +4,13 @@
 //! reader of layers does: owners are numbers.
 
 use super::number;
-use super::sparse::Extent;
+use super::sparse::{Extent, MOST_EXTENTS, TOO_MANY};
 use super::{Time, Xattr};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
+/// Global records add up over an archive: so many, of so many bytes.
+const MOST_XATTRS: usize = 256;
+const MOST_XATTR_BYTES: usize = 1 << 20;
 
 /// What the records of one extended header say.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +77,10 @@ impl Records {
             return Err("the name of an extended attribute is none");
         }
         self.xattrs.retain(|xattr| xattr.name != name);
+        let bytes: usize = self.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum();
+        if self.xattrs.len() >= MOST_XATTRS || bytes + name.len() + value.len() > MOST_XATTR_BYTES {
+            return Err("its extended attributes are too large");
+        }
         self.xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
         Ok(())
     }
@@ -93,7 +100,11 @@ impl Sparse {
             b"offset" => self.offset = Some(count.ok_or(DEFECT)?),
             b"numbytes" => {
                 let offset = self.offset.take().ok_or(DEFECT)?;
-                self.map.get_or_insert_default().push(Extent { offset, length: count.ok_or(DEFECT)? });
+                let map = self.map.get_or_insert_default();
+                if map.len() >= MOST_EXTENTS {
+                    return Err(TOO_MANY);
+                }
+                map.push(Extent { offset, length: count.ok_or(DEFECT)? });
             }
             b"map" => self.map = Some(read_map(value).ok_or(DEFECT)?),
             _ => return Err("its form of sparse files is unknown"),
@@ -192,39 +203,67 @@ mod tests {
         }
     }
 
+    fn text(records: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut text = Vec::new();
+        for (keyword, value) in records {
+            write_record(&mut text, keyword.as_bytes(), value);
+        }
+        text
+    }
+
     #[test]
     fn values_may_hold_newlines_and_be_undone() {
-        let read = records(b"33 SCHILY.xattr.user.a=1\n2\0\n34567\n15 path=before\n8 path=\n").unwrap();
-        assert_eq!(read.xattrs[0].value, b"1\n2\0\n34567"[..read.xattrs[0].value.len()]);
-        assert_eq!(read.path, None);
+        let value = b"1\n2\0\n9 uid=1\n";
+        let text =
+            text(&[("SCHILY.xattr.user.a", value), ("path", b"before"), ("path", b""), ("uname", b"x")]);
+        let read = records(&text).unwrap();
+        assert_eq!(read.xattrs, [Xattr { name: b"user.a".to_vec(), value: value.to_vec() }]);
+        assert_eq!((read.path, read.uid), (None, None));
+    }
+
+    #[test]
+    fn one_entry_cannot_fill_the_memory_with_attributes() {
+        let mut read = Records::default();
+        let outcome =
+            (0..MOST_XATTRS + 1).try_for_each(|number| read.set_xattr(number.to_string().as_bytes(), b""));
+        assert!(outcome.is_err());
+        let large = vec![0; MOST_XATTR_BYTES];
+        assert!(records(&text(&[("SCHILY.xattr.user.a", &large)])).is_err());
     }
 
     #[test]
     fn what_is_malformed_is_refused() {
-        let cases: [&[u8]; 12] = [
-            b"path=x\n",
-            b"99 path=x\n",
-            b"9 path=x ",
-            b"0 path=x\n",
-            b"1 \n",
-            b"4 a\n",
-            b"11 path=a\0b\n",
-            b"9 uid=-1\n",
-            b"99999999999999999999 path=x\n",
-            b"20 GNU.sparse.map=1\n",
-            b"24 GNU.sparse.numbytes=1\n",
-            b"18 GNU.sparse.x=1\n",
+        for text in [
+            "path=x\n",
+            "99 path=x\n",
+            "9 path=x ",
+            "0 path=x\n",
+            "1 \n",
+            "4 a\n",
+            "99999999999999999999 path=x\n",
+        ] {
+            assert!(records(text.as_bytes()).is_err(), "{text:?}");
+        }
+        let cases: [(&str, &[u8]); 7] = [
+            ("path", b"a\0b"),
+            ("uid", b"-1"),
+            ("size", b"0x1"),
+            ("mtime", b"today"),
+            ("GNU.sparse.map", b"1"),
+            ("GNU.sparse.numbytes", b"1"),
+            ("GNU.sparse.x", b"1"),
         ];
-        for text in cases {
-            assert!(records(text).is_err(), "{:?}", String::from_utf8_lossy(text));
+        for (keyword, value) in cases {
+            assert!(records(&text(&[(keyword, value)])).is_err(), "{keyword}");
         }
     }
 
     #[test]
     fn sparse_maps() {
-        let read = records(b"22 GNU.sparse.map=1,2\n").unwrap();
-        assert_eq!(read.sparse.map, Some(vec![Extent { offset: 1, length: 2 }]));
-        let read = records(b"23 GNU.sparse.offset=10\n24 GNU.sparse.numbytes=5\n").unwrap();
+        let read = records(&text(&[("GNU.sparse.map", b"1,2,7,0")])).unwrap();
+        let map = vec![Extent { offset: 1, length: 2 }, Extent { offset: 7, length: 0 }];
+        assert_eq!(read.sparse.map, Some(map));
+        let read = records(&text(&[("GNU.sparse.offset", b"10"), ("GNU.sparse.numbytes", b"5")])).unwrap();
         assert_eq!(read.sparse.map, Some(vec![Extent { offset: 10, length: 5 }]));
     }
 }

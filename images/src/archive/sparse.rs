@@ -4,7 +4,7 @@ use super::header::{BLOCK, Block};
 use super::number;
 
 /// Maps are kept in memory: so many extents are accepted.
-const MOST_EXTENTS: usize = 1 << 16;
+pub(super) const MOST_EXTENTS: usize = 1 << 16;
 
 const IN_HEADER: usize = 386;
 const EXTENTS_IN_HEADER: usize = 4;
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_text_map_ends_with_its_last_number() {
         let mut block = [0; BLOCK];
-        block[..12].copy_from_slice(b"2\n0\n5\n10\n5\n");
+        block[..11].copy_from_slice(b"2\n0\n5\n10\n5\n");
         let mut map = TextMap::default();
         assert!(!TextMap::default().go_on(&[b'\n'; BLOCK]).is_ok_and(|done| done));
         assert!(map.go_on(&block).unwrap());

@@ -184,12 +184,11 @@ impl<'scope> Applier<'scope> {
         let mut end = 0;
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             end += name.len() + usize::from(end > 0);
-            dir = match self.step(&dir, name, entry)? {
-                Some(dir) => dir,
-                None => {
-                    has_links = true;
-                    self.follow(&path[..end], entry)?
-                }
+            dir = if let Some(dir) = self.step(&dir, name, entry)? {
+                dir
+            } else {
+                has_links = true;
+                self.follow(&path[..end], entry)?
             };
         }
         self.last = (!has_links).then(|| (path.to_vec(), Arc::clone(&dir)));

@@ -65,9 +65,10 @@ impl<'a> Stream<'a> {
 
 impl Read for Stream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // What was read is given out before it is judged, so that the entry that goes too far has a name.
+        self.check().map_err(io::Error::other)?;
         let count = self.decoder.read(buffer)?;
         self.hasher.update(&buffer[..count]);
-        self.check().map_err(io::Error::other)?;
         Ok(count)
     }
 }
