@@ -60,8 +60,6 @@ impl<'a> Header<'a> {
 
     pub(super) fn purpose(&self) -> Result<Purpose, &'static str> {
         Ok(match self.0[TYPE] {
-            // V7 has no type of directories.
-            0 | b'0' if self.name_field().ends_with(b"/") => Purpose::Entry(Kind::Directory),
             0 | b'0' | b'7' => Purpose::Entry(Kind::File),
             b'1' => Purpose::Entry(Kind::HardLink),
             b'2' => Purpose::Entry(Kind::Symlink),

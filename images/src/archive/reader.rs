@@ -164,6 +164,8 @@ impl<R: Read> Reader<R> {
         let refused = |defect| Error::refused(&path, defect);
 
         let kind = match purpose {
+            // V7 has no type of directories. The header alone cannot tell: it may hold but the beginning of the name.
+            Purpose::Entry(Kind::File) if path.ends_with(b"/") => Kind::Directory,
             Purpose::Entry(kind) => kind,
             Purpose::Listing => Kind::Directory,
             _ => Kind::File,
@@ -191,7 +193,7 @@ impl<R: Read> Reader<R> {
         };
         let stored = records.size.map_or_else(|| header.size(), Ok).map_err(|defect| self.refused(defect))?;
         match purpose {
-            Purpose::Entry(Kind::File) | Purpose::SparseFile => {
+            Purpose::Entry(_) | Purpose::SparseFile if kind == Kind::File => {
                 let old = (purpose == Purpose::SparseFile).then_some(block);
                 entry.size = self.file_body(stored, old, records.sparse)?;
             }
