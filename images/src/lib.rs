@@ -6,11 +6,16 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod archive;
+pub mod compression;
+pub mod diff;
 mod digest;
 mod manifest;
 pub mod platform;
 pub mod reference;
 pub mod registry;
+mod sys;
+pub mod unpack;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use manifest::{Descriptor, Index, Manifest, Platform, Rootfs, media_type};
