@@ -7,16 +7,25 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod archive;
+pub mod chain;
 pub mod compression;
+mod config;
 pub mod diff;
 mod digest;
+mod error;
 mod manifest;
+mod mutex;
 pub mod platform;
 pub mod reference;
 pub mod registry;
+pub mod store;
 mod sys;
+mod timestamp;
 pub mod unpack;
 
+pub use config::{History, ImageConfig, Parts, Process};
 pub use digest::{Digest, Hasher, InvalidDigest};
+pub use error::{Error, Result};
 pub use manifest::{Descriptor, Index, Manifest, Platform, Rootfs, media_type};
 pub use reference::{InvalidReference, Reference};
+pub use store::Store;

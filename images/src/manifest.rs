@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, Error, Result};
 
 /// The media types this crate reads and writes.
 pub mod media_type {
@@ -41,6 +41,14 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
 }
 
+impl Descriptor {
+    /// With what every descriptor has.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        let (urls, annotations) = (Vec::new(), BTreeMap::new());
+        Self { media_type: media_type.to_owned(), digest, size, urls, annotations, platform: None }
+    }
+}
+
 /// One image: its configuration and its layers, the lowest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,6 +62,12 @@ pub struct Manifest {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Manifest {
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|source| Error::Json { what: "manifest", source })
+    }
+}
+
 /// The same image for several platforms: OCI's index, Docker's manifest list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,6 +78,12 @@ pub struct Index {
     pub manifests: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Index {
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|source| Error::Json { what: "index of manifests", source })
+    }
 }
 
 /// What a manifest was built for, in Go's names (`GOOS`, `GOARCH`).

@@ -1,0 +1,179 @@
+//! The root file system of a container: an overlay of its image's layers with a folder of its own on top.
+//!
+//! Making one does not wait for the disk, so its record is a file in its folder and not in the database; the rename of
+//! the folder makes both true at once.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use super::layers::Lower;
+use super::layout::{entries, remove};
+use super::metadata::IMAGES;
+use super::overlay::{Overlay, Upper, attach};
+use super::usage::{Space, space_of};
+use crate::error::OfFile as _;
+use crate::mutex::lock;
+use crate::{Digest, Error, Result};
+
+const RECORD: &str = "snapshot.json";
+const LONGEST_NAME: usize = 128;
+
+/// A snapshot on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its name, also that of its folder.
+    pub id: String,
+    /// The image that it was made from, by ID. The image may be gone; the layers are not.
+    pub image: Digest,
+    /// diffIDs, the lowest first.
+    pub layers: Vec<Digest>,
+    /// What the caller wants to find it by.
+    pub owner: String,
+}
+
+/// How a snapshot is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Writable,
+    /// The same content, as it is when it is mounted.
+    ReadOnly,
+}
+
+impl Store {
+    /// Makes a writable snapshot of an image. [`Store::view`] gives its content.
+    pub fn prepare(&self, id: &str, image: &Digest, owner: &str) -> Result<Snapshot> {
+        check_name(id)?;
+        let mut snapshots = lock(&self.snapshots);
+        if snapshots.contains_key(id) {
+            return Err(Error::SnapshotExists(id.to_owned()));
+        }
+        // Whoever removes an image has the same lock: the layers are those of an image or of a snapshot at any moment.
+        let record = self.metadata.read()?.get(&IMAGES, image)?;
+        let record = record.ok_or_else(|| Error::NoSuchImage(image.to_string()))?;
+        let layers: Vec<Digest> = record.layers.iter().map(|layer| layer.diff_id).collect();
+        let snapshot = Snapshot { id: id.to_owned(), image: *image, layers, owner: owner.to_owned() };
+        self.make_folders(&snapshot)?;
+        snapshots.insert(id.to_owned(), snapshot.clone());
+        Ok(snapshot)
+    }
+
+    fn make_folders(&self, snapshot: &Snapshot) -> Result<()> {
+        let new = self.layout.new_in(&self.layout.snapshots());
+        let make = |path: &Path, mode| DirBuilder::new().mode(mode).create(path).of("create", path);
+        make(&new, 0o711)?;
+        make(&new.join("work"), 0o700)?;
+        let upper = new.join("upper");
+        make(&upper, 0o755)?;
+        // The root of an overlay is that of its topmost layer.
+        let top = self.lowers(snapshot)?[0].path().to_owned();
+        let root = fs::metadata(&top).of("look at", &top)?;
+        chown(&upper, Some(root.uid()), Some(root.gid())).of("chown", &upper)?;
+        fs::set_permissions(&upper, Permissions::from_mode(root.mode() & 0o7777)).of("chmod", &upper)?;
+        let path = new.join(RECORD);
+        let named = |source| Error::Record { table: "snapshots", key: snapshot.id.clone(), source };
+        fs::write(&path, serde_json::to_vec(snapshot).map_err(named)?).of("write", &path)?;
+        fs::rename(&new, self.snapshot_folder(&snapshot.id)).of("rename", &new)
+    }
+
+    /// The snapshots on record, by name.
+    pub fn snapshots(&self) -> BTreeMap<String, Snapshot> {
+        lock(&self.snapshots).clone()
+    }
+
+    pub fn snapshot(&self, id: &str) -> Result<Snapshot> {
+        lock(&self.snapshots).get(id).cloned().ok_or_else(|| Error::NoSuchSnapshot(id.to_owned()))
+    }
+
+    /// The root of a snapshot as a mount that is nowhere yet; it goes away with its descriptor unless it is attached.
+    pub fn view(&self, snapshot: &Snapshot, access: Access) -> Result<OwnedFd> {
+        let folder = self.snapshot_folder(&snapshot.id);
+        let upper = folder.join("upper");
+        let mut lowers = self.lowers(snapshot)?;
+        let upper = match access {
+            Access::Writable => Some(Upper { upper, work: folder.join("work") }),
+            Access::ReadOnly => {
+                lowers.insert(0, Lower::folder(upper));
+                None
+            }
+        };
+        Overlay { lowers, upper, scratch: &self.layout.empty() }.mount()
+    }
+
+    /// Puts a view where others see it: on the folder `target`.
+    pub fn attach(&self, view: impl AsFd, target: impl AsFd) -> Result<()> {
+        attach(view, target).of("attach a mount of", self.layout.root())
+    }
+
+    /// The topmost first.
+    fn lowers(&self, snapshot: &Snapshot) -> Result<Vec<Lower>> {
+        let mut lowers = snapshot.layers.iter().rev().map(|id| self.lower(id)).collect::<Result<Vec<_>>>()?;
+        if lowers.is_empty() {
+            lowers.push(Lower::folder(self.layout.empty()));
+        }
+        Ok(lowers)
+    }
+
+    /// Removes a snapshot with all that was written to it. Mounts of it must be gone.
+    pub fn remove_snapshot(&self, id: &str) -> Result<()> {
+        let gone = {
+            let mut snapshots = lock(&self.snapshots);
+            if !snapshots.contains_key(id) {
+                return Err(Error::NoSuchSnapshot(id.to_owned()));
+            }
+            let gone = self.layout.hide(&self.snapshot_folder(id))?;
+            snapshots.remove(id);
+            gone
+        };
+        remove(&gone)
+    }
+
+    /// What was written to a snapshot takes.
+    pub fn snapshot_space(&self, id: &str) -> Result<Space> {
+        self.snapshot(id)?;
+        space_of(&self.upper(id))
+    }
+
+    /// The folder with what was written to a snapshot.
+    pub(crate) fn upper(&self, id: &str) -> PathBuf {
+        self.snapshot_folder(id).join("upper")
+    }
+
+    fn snapshot_folder(&self, id: &str) -> PathBuf {
+        self.layout.snapshots().join(id)
+    }
+
+    /// Reads the records at opening. What was cut off by a power failure is removed.
+    pub(super) fn load_snapshots(&self) -> Result<()> {
+        let mut snapshots = lock(&self.snapshots);
+        for (id, path) in entries(&self.layout.snapshots())? {
+            let record = path.join(RECORD);
+            match fs::read(&record) {
+                Ok(bytes) if !bytes.is_empty() => {
+                    let named = |source| Error::Record { table: "snapshots", key: id.clone(), source };
+                    let snapshot = serde_json::from_slice(&bytes).map_err(named)?;
+                    snapshots.insert(id, snapshot);
+                }
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).of("read", &record);
+                }
+                _ => remove(&path)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name that is one component of a path and not one of our own (`.new-*`).
+fn check_name(id: &str) -> Result<()> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
+    let fine = id.len() <= LONGEST_NAME
+        && id.as_bytes().first().is_some_and(plain)
+        && id.bytes().all(|byte| plain(&byte) || b"_.-".contains(&byte));
+    if fine { Ok(()) } else { Err(Error::SnapshotName(id.to_owned())) }
+}
