@@ -8,16 +8,23 @@
 
 pub mod archive;
 pub mod chain;
+pub mod commit;
 pub mod compression;
 mod config;
 pub mod diff;
 mod digest;
 mod error;
+pub mod import;
+mod layer;
+mod load;
 mod manifest;
 mod mutex;
+mod new_image;
 pub mod platform;
+pub mod progress;
 pub mod reference;
 pub mod registry;
+mod save;
 pub mod store;
 mod sys;
 mod timestamp;

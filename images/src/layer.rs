@@ -1,0 +1,53 @@
+//! A layer's archive becomes an unpacked tree, and its content is what the image configuration says it is.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd as _;
+
+use crate::compression::Decoder;
+use crate::store::{Finished, UnpackedTree};
+use crate::unpack::{self, Policy};
+use crate::{Digest, Error, Hasher, Result, Store};
+
+/// Unpacks an archive, compressed or not. `expected` is the diffID, if it is known.
+pub(crate) fn unpack(
+    store: &Store,
+    archive: impl Read + Send,
+    expected: Option<&Digest>,
+) -> Result<(Digest, UnpackedTree)> {
+    let tree = store.new_tree()?;
+    let applied = unpack::layer(archive, tree.root().as_fd(), &Policy::default())?;
+    check(expected, applied.diff_id)?;
+    Ok((applied.diff_id, UnpackedTree { tree, size: applied.content, entries: applied.entries }))
+}
+
+/// Reads an archive and unpacks nothing: for a layer that is there, and comes in another form.
+pub(crate) fn verify(archive: impl Read + Send, expected: &Digest) -> Result<()> {
+    let mut hasher = Hasher::new();
+    let read = Decoder::new(archive).and_then(|mut content| io::copy(&mut content, &mut hasher));
+    read.map_err(Error::Decompress)?;
+    check(Some(expected), hasher.finish())
+}
+
+fn check(expected: Option<&Digest>, found: Digest) -> Result<()> {
+    match expected {
+        Some(expected) if *expected != found => Err(Error::DiffId { expected: *expected, found }),
+        _ => Ok(()),
+    }
+}
+
+/// Unpacks a blob that is in the store and puts the layer on record. Returns its diffID.
+pub(crate) fn unpack_blob(store: &Store, blob: &Digest, expected: Option<&Digest>) -> Result<Digest> {
+    if let Some(expected) = expected
+        && let Some(layer) = store.layer(expected)?
+    {
+        if !layer.blobs.contains(blob) {
+            verify(store.open_blob(blob)?, expected)?;
+            store.publish(Finished { diff_id: *expected, blob: *blob, download: None, tree: None })?;
+        }
+        return Ok(*expected);
+    }
+    let (diff_id, tree) = unpack(store, store.open_blob(blob)?, expected)?;
+    let _hold = store.hold(diff_id);
+    store.publish(Finished { diff_id, blob: *blob, download: None, tree: Some(tree) })?;
+    Ok(diff_id)
+}
