@@ -22,6 +22,8 @@ mod mutex;
 mod new_image;
 pub mod platform;
 pub mod progress;
+pub mod pull;
+pub mod push;
 pub mod reference;
 pub mod registry;
 mod save;
