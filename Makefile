@@ -3,10 +3,11 @@
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BUNDLE  ?=
+IMAGE   ?=
 ROUNDS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-engines test-vm vm check lint fmt bench install clean
+.PHONY: help build run image-run test test-engines test-vm vm check lint fmt bench bench-images install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,6 +19,10 @@ build: ## Build the optimised static binaries into bin/
 run: build ## Run a busybox container that reports what it sees; BUNDLE=dir runs that bundle
 	@scripts/setup run
 	@scripts/run-bundle $(if $(BUNDLE),"$(BUNDLE)")
+
+image-run: build ## Pull IMAGE=name, make a bundle of it and run that
+	@scripts/setup run
+	@scripts/run-image "$(IMAGE)"
 
 test: build ## Run every test, with the binaries of bin/ on the real kernel (root)
 	@scripts/setup test
@@ -57,12 +62,17 @@ bench: build ## Compare with runc and crun, interleaved in the same rounds; ROUN
 	@cargo build --locked --quiet --package knarr-integration --bins
 	@KNARR="$(CURDIR)/bin/knarr" cargo run --locked --quiet --package knarr-integration --bin bench -- $(ROUNDS)
 
-install: bin/knarr ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
+bench-images: build ## Compare a pull into an empty store with dockerd and podman; ROUNDS=n
+	@scripts/setup test
+	@scripts/setup engines
+	@scripts/bench-images $(ROUNDS)
+
+install: bin/knarr bin/knarr-image ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man8"
-	install -m 0755 bin/knarr "$(DESTDIR)$(PREFIX)/bin/knarr"
+	install -m 0755 bin/knarr bin/knarr-image "$(DESTDIR)$(PREFIX)/bin/"
 	install -m 0644 docs/man/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8/"
 
-bin/knarr:
+bin/knarr bin/knarr-image:
 	$(MAKE) build
 
 clean: ## Remove everything that a build made
