@@ -1,6 +1,5 @@
 //! A registry that does what a test tells it to: HTTP/1.1 on a loopback port, with the ways in which real ones misbehave.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,8 +91,7 @@ pub(crate) struct Server {
     seen: Arc<Mutex<Vec<Request>>>,
     patch_limits: Arc<Mutex<Vec<u64>>>,
     ended: Arc<AtomicBool>,
-    /// The connections that are being served.
-    sockets: Arc<Mutex<HashMap<usize, TcpStream>>>,
+    sockets: Arc<Mutex<Vec<TcpStream>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -110,23 +108,19 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicBool::new(false));
-        let sockets = Arc::new(Mutex::new(HashMap::new()));
+        let sockets = Arc::new(Mutex::new(Vec::new()));
         let patch_limits = Arc::new(Mutex::new(Vec::new()));
         let handler = Mutex::new(Box::new(handler) as Box<Handler>);
         let shared = Shared { handler, seen: seen.clone(), patch_limits: patch_limits.clone() };
         let (shared, over, open) = (Arc::new(shared), ended.clone(), sockets.clone());
         let thread = std::thread::spawn(move || {
-            for (number, socket) in listener.incoming().flatten().enumerate() {
+            for socket in listener.incoming().flatten() {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                open.lock().unwrap().insert(number, socket.try_clone().unwrap());
-                let (shared, wrap, open) = (shared.clone(), wrap.clone(), open.clone());
-                std::thread::spawn(move || {
-                    shared.serve(socket, &*wrap);
-                    // The last copy: what was not read is refused now, instead of being waited with.
-                    open.lock().unwrap().remove(&number);
-                });
+                open.lock().unwrap().push(socket.try_clone().unwrap());
+                let (shared, wrap) = (shared.clone(), wrap.clone());
+                std::thread::spawn(move || shared.serve(socket, &*wrap));
             }
         });
         Self { port, seen, patch_limits, ended, sockets, thread: Some(thread) }
@@ -160,8 +154,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        for socket in self.sockets.lock().unwrap().values() {
-            // The client may have closed it already.
+        for socket in self.sockets.lock().unwrap().drain(..) {
+            // Most are closed already.
             let _ = socket.shutdown(std::net::Shutdown::Both);
         }
         drop(TcpStream::connect(("127.0.0.1", self.port)));
@@ -180,6 +174,7 @@ struct Shared {
 impl Shared {
     fn serve(&self, socket: TcpStream, wrap: &Wrap) {
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        let raw = socket.try_clone().unwrap();
         let Some(stream) = wrap(socket) else { return };
         let mut stream = BufReader::new(stream);
         while let Some(request) = read_request(&mut stream, &self.patch_limits) {
@@ -194,6 +189,8 @@ impl Shared {
                 break;
             }
         }
+        // The server has a copy of each socket, which would keep it open.
+        let _ = raw.shutdown(std::net::Shutdown::Both);
     }
 }
 
