@@ -9,7 +9,7 @@ use crate::image::{BOX, archive};
 use crate::named;
 use crate::nest::Site;
 use crate::suite::{Case, Group};
-use crate::{docker_limits, docker_sees};
+use crate::{docker_limits, docker_sees, images};
 
 /// One daemon for all of them; each daemon takes a second to come and go.
 pub(crate) fn group() -> Group {
@@ -39,6 +39,7 @@ fn life() -> Vec<Case> {
         build,
         created_but_never_started,
         wait_and_rename,
+        images_there_and_back,
     ]
 }
 
@@ -92,6 +93,10 @@ pub(crate) fn down(engine: &Engine, name: &str) {
 /// `run --rm` of a shell script.
 pub(crate) fn shell(engine: &Engine, flags: &[&str], script: &str) -> knarr_integration::Answer {
     engine.call(&[&["run", "--rm"], flags, &[BOX, "sh", "-c", script]].concat())
+}
+
+fn images_there_and_back(engine: &Engine) {
+    images::there_and_back(engine, &[]);
 }
 
 fn exit_codes_and_texts(engine: &Engine) {

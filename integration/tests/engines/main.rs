@@ -16,6 +16,7 @@ mod docker_limits;
 mod docker_sees;
 mod engine;
 mod image;
+mod images;
 mod nest;
 mod podman;
 mod suite;

@@ -7,6 +7,7 @@ use knarr_integration::{Answer, Runtime};
 use crate::docker_sees::MOUNTS;
 use crate::engine::Engine;
 use crate::image::{BOX, archive};
+use crate::images;
 use crate::named;
 use crate::nest::Site;
 use crate::suite::Group;
@@ -28,6 +29,7 @@ pub(crate) fn group() -> Group {
         restart_policy,
         init,
         no_cgroups_left_by_kill,
+        images_there_and_back,
     ];
     Group { name: "podman", start, cases }
 }
@@ -107,6 +109,10 @@ const CODES: [(&[&str], i32); 6] = [
     (&["/etc/passwd"], 126),
     (&["/etc"], 126),
 ];
+
+fn images_there_and_back(engine: &Engine) {
+    images::there_and_back(engine, &["--signature-policy", &engine.path("policy.json")]);
+}
 
 fn exit_codes_and_texts(engine: &Engine) {
     for (args, code) in CODES {
