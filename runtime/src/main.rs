@@ -36,6 +36,7 @@ mod notify_socket;
 mod oom;
 mod oom_score;
 mod parent;
+mod pattern;
 mod personality;
 mod pid_file;
 mod pidfd_socket;
