@@ -3,14 +3,18 @@
 //! A world lives in a thread with a private mount namespace: what a test or a runtime mounts by mistake is seen
 //! by that test alone and goes away with it.
 
-use std::fs;
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
+};
 
 use crate::sys;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
+const HARMLESS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// How cgroups are mounted on /sys/fs/cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +90,43 @@ fn mount_unified() -> Result<(), String> {
         return Ok(());
     }
     unmount(CGROUPS, UnmountFlags::DETACH).map_err(|error| format!("unmount {CGROUPS}: {error}"))?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("cgroup2", CGROUPS, "cgroup2", flags, None)
+    mount("cgroup2", CGROUPS, "cgroup2", HARMLESS, None)
         .map_err(|error| format!("mount cgroup2 on {CGROUPS}: {error}"))
+}
+
+/// Moves the machine's hierarchies to a tmpfs of this mount namespace's own, made at `new`: folders and mounts added to
+/// /sys/fs/cgroup are seen here alone.
+///
+/// # Panics
+/// Something cannot be mounted.
+pub fn mount_again(new: &Path) {
+    let mounted = fs::create_dir(new)
+        .and_then(|()| Ok(mount("tmpfs", new, "tmpfs", HARMLESS, Some(c"mode=755"))?))
+        .and_then(|()| fs::read_dir(CGROUPS)?.try_for_each(|hierarchy| bind_hierarchy(&hierarchy?.path(), new)))
+        .and_then(|()| Ok(mount_bind_recursive(new, CGROUPS)?));
+    assert!(mounted.is_ok(), "the hierarchies once more at {}: {mounted:?}", new.display());
+}
+
+fn bind_hierarchy(from: &Path, folder: &Path) -> io::Result<()> {
+    let to = folder.join(from.file_name().unwrap_or_default());
+    if from.join("cgroup.procs").exists() {
+        fs::create_dir(&to)?;
+        mount_bind(from, &to)?;
+    }
+    Ok(())
+}
+
+/// Mounts a v1 hierarchy in its place, unless something is there: by its controllers, or `name=NAME`.
+///
+/// # Errors
+/// EBUSY where a controller is in use on cgroup v2 or in another combination.
+pub fn mount_v1(hierarchy: &str) -> io::Result<()> {
+    let place = Path::new(CGROUPS).join(hierarchy.trim_start_matches("name="));
+    if place.exists() {
+        return Ok(());
+    }
+    fs::create_dir(&place)?;
+    let named = if hierarchy.contains('=') { format!("none,{hierarchy}") } else { hierarchy.to_owned() };
+    let options = CString::new(named)?;
+    Ok(mount("cgroup", &place, "cgroup", HARMLESS, Some(options.as_c_str()))?)
 }

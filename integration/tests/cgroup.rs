@@ -98,26 +98,11 @@ cases! {
         assert!(cgroup.contains(&format!(":pids:{}/caller/{}\n", world.cgroup, world.id)), "{cgroup}");
     }
 
-    v1 fn a_memory_limit(world) {
-        world.set("/linux/resources/memory", json!({"limit": 64 << 20})).up_waiting();
-        assert_eq!(value(world, "memory", "memory.limit_in_bytes"), (64 << 20).to_string());
-    }
-
-    v1 fn a_memory_reservation_and_swappiness(world) {
-        world.set("/linux/resources/memory", json!({"limit": 64 << 20, "reservation": 32 << 20})).up_waiting();
-        assert_eq!(value(world, "memory", "memory.soft_limit_in_bytes"), (32 << 20).to_string());
-    }
-
     v1 fn a_memory_limit_kills(world) {
         world.set("/linux/resources/memory", json!({"limit": 24 << 20}));
         world.probe(&["touch-memory", "200"]);
         world.run().assert_code(137);
         world.assert_nothing_left();
-    }
-
-    v1 fn a_memory_limit_of_minus_one(world) {
-        world.set("/linux/resources/memory", json!({"limit": -1})).up_waiting();
-        assert!(value(world, "memory", "memory.limit_in_bytes").parse::<u64>().expect("a number") > 1 << 50);
     }
 
     v1 fn a_pids_limit(world) {
@@ -127,21 +112,9 @@ cases! {
         assert_eq!(made, 9, "the program itself and nine more");
     }
 
-    v1 fn no_pids_limit(world) {
-        world.set("/linux/resources/pids", json!({"limit": -1})).up_waiting();
-        assert_eq!(value(world, "pids", "pids.max"), "max");
-    }
-
     knarr_v1("runc 1.1 leaves it unset") fn a_pids_limit_of_zero_is_one(world) {
         world.set("/linux/resources/pids", json!({"limit": 0})).probe(&["fork-many", "3"]);
         assert_eq!(world.run().assert_ok().act(0)["value"], 0);
-    }
-
-    v1 fn cpu_shares_quota_and_period(world) {
-        world.set("/linux/resources/cpu", json!({"shares": 321, "quota": 20_000, "period": 50_000})).up_waiting();
-        assert_eq!(value(world, "cpu", "cpu.shares"), "321");
-        assert_eq!(value(world, "cpu", "cpu.cfs_quota_us"), "20000");
-        assert_eq!(value(world, "cpu", "cpu.cfs_period_us"), "50000");
     }
 
     v1 fn cpus_and_memory_nodes(world) {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use knarr_integration::world::Running;
-use knarr_integration::{Answer, Layout, Runtime, World, eventually, json, leftovers::MARK, play};
+use knarr_integration::{Answer, Layout, Loop, Runtime, World, eventually, json, leftovers::MARK, play};
 
 /// The user that the machine has, and the cgroup of its session.
 const USER: u32 = 1000;
@@ -106,36 +106,7 @@ fn run_as_user(world: &World, flags: &[&str]) -> Answer {
     world.finish(command)
 }
 
-/// A loop device over a new file; gone when dropped.
-struct Loop(String);
-
-impl Loop {
-    fn new(world: &World) -> Self {
-        let file = world.file("disk", &"\0".repeat(4 << 20));
-        Self(tool(&["losetup", "--find", "--show", file.to_str().expect("utf-8")]).trim().to_owned())
-    }
-
-    /// All loop devices have the major number 7.
-    fn minor(&self) -> u32 {
-        self.0.trim_start_matches("/dev/loop").parse().expect("a number")
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        tool(&["losetup", "--detach", &self.0]);
-    }
-}
-
 cases! {
-    fn memory_limits_are_the_files(world) {
-        let memory = json!({"limit": 64 << 20, "reservation": 32 << 20, "swap": 96 << 20});
-        world.set("/linux/resources/memory", memory).up_waiting();
-        assert_eq!(value(world, "memory.max"), (64 << 20).to_string());
-        assert_eq!(value(world, "memory.low"), (32 << 20).to_string());
-        assert_eq!(value(world, "memory.swap.max"), (32 << 20).to_string());
-    }
-
     fn a_memory_limit_kills(world) {
         world.set("/linux/resources/memory", json!({"limit": 24 << 20})).up_waiting();
         world.exec_probe(&[], &["touch-memory", "200"]);
@@ -165,7 +136,7 @@ cases! {
 
     fn a_write_limit_slows_a_device(world) {
         let device = Loop::new(world);
-        let (path, minor) = (device.0.clone(), device.minor());
+        let (path, minor) = (device.path(), device.minor());
         world.push("/linux/devices", json!({"path": path, "type": "b", "major": 7, "minor": minor}));
         let allow = json!({"allow": true, "type": "b", "major": 7, "minor": minor, "access": "rw"});
         world.push("/linux/resources/devices", allow);
@@ -179,13 +150,6 @@ cases! {
         world.exec(&[], &dd).assert_ok();
         assert!(begin.elapsed() > Duration::from_secs(2), "768 KiB took {:?}", begin.elapsed());
         world.delete_force().assert_ok();
-    }
-
-    fn huge_pages_and_unified_files(world) {
-        world.set("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 4 << 20}]));
-        world.set("/linux/resources/unified", json!({"memory.high": "50331648"})).up_waiting();
-        assert_eq!(value(world, "hugetlb.2MB.max"), (4 << 20).to_string());
-        assert_eq!(value(world, "memory.high"), "50331648");
     }
 
     fn systemd_makes_the_scope_and_knows_the_limits(world) {
