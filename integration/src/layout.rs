@@ -1,4 +1,4 @@
-//! The two cgroup layouts, each seen from a mount namespace of the test's own.
+//! The cgroup layouts, each seen from a mount namespace of the test's own, and who makes the container's cgroup there.
 //!
 //! A world lives in a thread with a private mount namespace: what a test or a runtime mounts by mistake is seen
 //! by that test alone and goes away with it.
@@ -24,7 +24,16 @@ pub enum Layout {
     /// cgroup2 alone. Its controllers stay with the v1 hierarchies, so only device programs, freeze and kill
     /// can be tested here.
     Unified,
+    /// The same; the cgroup is a scope that systemd makes.
+    Systemd,
+    /// The same; the runtime is a user's without rights, and so is the systemd.
+    User,
 }
+
+/// The user that the virtual machine has.
+pub const USER: u32 = 1000;
+/// The cgroup of its session.
+pub const SESSION: &str = "/user.slice/user-1000.slice/user@1000.service";
 
 impl Layout {
     /// Moves the calling thread into a mount namespace with this layout.
@@ -38,7 +47,27 @@ impl Layout {
             }
             Layout::Hybrid => Ok(()),
             Layout::Unified => mount_unified(),
+            Layout::Systemd => needs("/run/systemd/private"),
+            Layout::User => needs("/run/user/1000/systemd/private"),
         }
+    }
+
+    /// `linux.cgroupsPath` for a container, and the cgroup that it then has.
+    pub fn place(self, name: &str) -> (String, String) {
+        match self {
+            Layout::Hybrid | Layout::Unified => (format!("/{name}"), format!("/{name}")),
+            Layout::Systemd => {
+                (format!("system.slice:knarr:{name}"), format!("/system.slice/knarr-{name}.scope"))
+            }
+            Layout::User => {
+                (format!("app.slice:knarr:{name}"), format!("{SESSION}/app.slice/knarr-{name}.scope"))
+            }
+        }
+    }
+
+    /// Whether systemd makes the cgroup.
+    pub fn has_scopes(self) -> bool {
+        matches!(self, Layout::Systemd | Layout::User)
     }
 
     /// The directories a cgroup named `/path` has: one per mounted v1 hierarchy, or one.
@@ -56,10 +85,10 @@ impl Layout {
 
     fn hierarchies(self) -> impl Iterator<Item = PathBuf> {
         let folders = match self {
-            Layout::Unified => vec![PathBuf::from(CGROUPS)],
             Layout::Hybrid => {
                 fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
             }
+            _ => vec![PathBuf::from(CGROUPS)],
         };
         folders.into_iter()
     }
@@ -67,10 +96,15 @@ impl Layout {
     /// The directory of cgroup `path` in the hierarchy of `controller`.
     pub fn directory(self, controller: &str, path: &str) -> PathBuf {
         match self {
-            Layout::Unified => below(Path::new(CGROUPS), path),
             Layout::Hybrid => below(&Path::new(CGROUPS).join(controller), path),
+            _ => below(Path::new(CGROUPS), path),
         }
     }
+}
+
+/// A manager that is there listens on a socket of its own.
+fn needs(socket: &str) -> Result<(), String> {
+    if Path::new(socket).exists() { Ok(()) } else { Err(format!("no systemd listens on {socket}")) }
 }
 
 fn below(hierarchy: &Path, path: &str) -> PathBuf {

@@ -1,9 +1,7 @@
 //! The cgroup of a container: where it is, who is in it, its limits, and that it goes away.
 #![allow(clippy::expect_used)] // a test ends where an expectation fails
 
-use std::ffi::CString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use knarr_integration::{World, cases, json, leftovers, sys};
@@ -28,7 +26,7 @@ fn run_from_within(world: &World) -> knarr_integration::Answer {
                 fs::write(cgroup.join(file), above).expect("give it CPUs");
             }
         }
-        CString::new(directory.join("cgroup.procs").as_os_str().as_bytes()).expect("no nul")
+        directory.join("cgroup.procs")
     });
     let procs = procs.collect();
     sys::move_to_cgroup(&mut command, procs);
