@@ -27,13 +27,11 @@ fn in_a_mount_namespace_with_cgroup2_only() {
 mod inside {
     use std::os::fd::AsRawFd;
     use std::path::Path;
-    use std::thread::sleep;
-    use std::time::Duration;
 
     use knarr_cgroups::{Already, Cgroup, CpuSetStats, DeviceRules, Mode, Request};
     use rustix::process::{Pid, Signal};
 
-    use crate::world::{World, cgroups_of, text, user_ticks, waiting_shell};
+    use crate::world::{World, cgroups_of, eventually, text, waiting_shell};
 
     /// A controller that the unified hierarchy really has, if any.
     fn controllers() -> String {
@@ -133,19 +131,7 @@ mod inside {
     #[test]
     #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
     fn a_spinner_stops_while_frozen() {
-        let mut world = World::made("{}");
-        let pid = world.shell("while :; do :; done");
-        world.go();
-        while user_ticks(pid) == 0 {
-            sleep(Duration::from_millis(5));
-        }
-        world.cgroup.freeze().unwrap();
-        assert!(world.cgroup.is_frozen().unwrap());
-        let before = user_ticks(pid);
-        sleep(Duration::from_millis(100));
-        assert_eq!(user_ticks(pid), before);
-        world.cgroup.thaw().unwrap();
-        assert!(!world.cgroup.is_frozen().unwrap());
+        World::made("{}").assert_freezes_a_spinner();
     }
 
     #[test]
@@ -157,9 +143,7 @@ mod inside {
         let mut nested = waiting_shell("sleep 1000");
         let cgroup = Cgroup::from_paths(&[(String::new(), below)].into());
         cgroup.join(Pid::from_child(&nested), Already::Nowhere).unwrap();
-        world.shell("while :; do sleep 0.001 & sleep 0.002 & done");
-        world.go();
-        sleep(Duration::from_millis(30));
+        world.fork_without_end();
         world.cgroup.freeze().unwrap();
         world.cgroup.kill(Signal::KILL).unwrap();
         world.cgroup.delete().unwrap();
@@ -218,9 +202,7 @@ mod inside {
         let mut world = World::made("{}");
         world.shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000");
         world.go();
-        while world.cgroup.stats().unwrap().cpu.usage.total == 0 {
-            sleep(Duration::from_millis(5));
-        }
+        eventually("time is counted", || world.cgroup.stats().unwrap().cpu.usage.total > 0);
         let stats = world.cgroup.stats().unwrap();
         assert!(stats.pids.current >= 1, "{stats:?}");
         assert!(stats.cpu.psi.is_some(), "{stats:?}");

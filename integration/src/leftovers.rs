@@ -75,7 +75,7 @@ fn thaw(layout: Layout, cgroup: &str) {
     let freezer = layout.directory("freezer", cgroup);
     let (file, text) = match layout {
         Layout::Hybrid => ("freezer.state", "THAWED"),
-        Layout::Unified => ("cgroup.freeze", "0"),
+        _ => ("cgroup.freeze", "0"),
     };
     if freezer.join(file).exists() {
         drop(fs::write(freezer.join(file), text));

@@ -1,9 +1,12 @@
 //! The calls that neither std nor rustix offers as safe functions, one each, without policy.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Gives the calling thread its own mount namespace, root and working directory.
@@ -44,7 +47,13 @@ pub fn take_terminal(command: &mut Command) {
 }
 
 /// Lets `command` move itself into cgroups before it starts: `procs` are their `cgroup.procs` files.
-pub fn move_to_cgroup(command: &mut Command, procs: Vec<std::ffi::CString>) {
+///
+/// # Panics
+/// A path with a nul byte.
+pub fn move_to_cgroup(command: &mut Command, procs: Vec<PathBuf>) {
+    let to_c = |path: PathBuf| CString::new(path.into_os_string().into_vec());
+    let procs: Result<Vec<CString>, _> = procs.into_iter().map(to_c).collect();
+    let procs = procs.unwrap_or_else(|error| panic!("{error}"));
     let join = move || {
         for file in &procs {
             // SAFETY: the path is a C string; "0" names the writer itself.

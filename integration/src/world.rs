@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::answer::{Answer, answers};
 use crate::bundle::{default_config, fill_rootfs};
+use crate::layout::{SESSION, USER};
 use crate::leftovers::{self, MARK};
 use crate::play::Skip;
 use crate::wait::{PATIENCE, eventually, exit_within, gone_within};
@@ -41,12 +42,12 @@ impl World {
         let mark = format!("knarr-test-{}-{number}", std::process::id());
         let program = runtime.program().unwrap_or_else(|missing| panic!("{name}: {missing}"));
         let dir = std::env::temp_dir().join(&mark);
-        let cgroup = format!("/{mark}");
-        let world = Self {
+        let (cgroups_path, cgroup) = layout.place(&mark);
+        let mut world = Self {
             runtime,
             layout,
             id: mark,
-            config: default_config(&cgroup),
+            config: default_config(&cgroups_path),
             cgroup,
             program,
             commands: AtomicU32::new(0),
@@ -55,6 +56,10 @@ impl World {
         };
         let made = fs::create_dir(&world.dir).and_then(|()| fill_rootfs(&world.rootfs()));
         assert!(made.is_ok(), "make {}: {made:?}", world.dir.display());
+        if layout == Layout::User {
+            world.rootless();
+            world.give_to(USER);
+        }
         world
     }
 
@@ -204,6 +209,22 @@ impl World {
         self
     }
 
+    /// Root in the container is the user, others are those that the user may stand for.
+    pub fn rootless(&mut self) -> &mut Self {
+        let ids = serde_json::json!([
+            {"containerID": 0, "hostID": USER, "size": 1}, {"containerID": 1, "hostID": 100_000, "size": 65536},
+        ]);
+        self.namespace("user", None).set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
+        self.namespace("cgroup", None)
+    }
+
+    /// Gives the world's folders to a user.
+    pub fn give_to(&self, user: u32) {
+        let owner = format!("{user}:{user}");
+        let given = Command::new("chown").args(["--recursive", &owner]).arg(&self.dir).status();
+        assert!(given.is_ok_and(|status| status.success()), "give {} to {owner}", self.dir.display());
+    }
+
     pub fn write_config(&self) {
         let written = fs::write(self.bundle().join("config.json"), self.config.to_string());
         assert!(written.is_ok(), "write config.json: {written:?}");
@@ -241,8 +262,20 @@ impl World {
     /// The runtime with `--root`, in the bundle, marked as ours; its output goes nowhere yet.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = self.bare_command();
+        if self.layout.has_scopes() {
+            command.arg("--systemd-cgroup");
+        }
         command.arg("--root").arg(self.root()).args(args);
         command
+    }
+
+    /// `linux.cgroupsPath` for a second container; that cgroup goes away with the world too.
+    pub fn second_place(&self) -> String {
+        if self.layout.has_scopes() {
+            self.layout.place(&format!("{}-b", self.id)).0
+        } else {
+            format!("{}/b", self.cgroup)
+        }
     }
 
     /// The runtime's path.
@@ -252,9 +285,12 @@ impl World {
 
     /// The runtime without `--root`.
     pub fn bare_command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = if self.layout == Layout::User { as_user() } else { Command::new(&self.program) };
         command.current_dir(self.bundle()).env_clear().env(MARK, &self.id).stdin(Stdio::null());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        if self.layout == Layout::User {
+            command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}")).arg(&self.program);
+        }
         command
     }
 
@@ -421,6 +457,16 @@ impl Drop for World {
             assert!(removed.is_ok(), "remove {}: {removed:?}", self.dir.display());
         }
     }
+}
+
+/// Becomes the user, in a cgroup of its session: there it may move processes about.
+fn as_user() -> Command {
+    let id = USER.to_string();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+    let procs = Layout::User.directory("", SESSION).join("init.scope/cgroup.procs");
+    crate::sys::move_to_cgroup(&mut command, vec![procs]);
+    command
 }
 
 /// A command under way.

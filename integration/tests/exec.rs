@@ -3,9 +3,9 @@
 
 use std::os::fd::OwnedFd;
 
-use knarr_integration::{cases, eventually, json, namespace_of, sys, wait};
+use knarr_integration::{cases_with_systemd, eventually, json, namespace_of, sys, wait};
 
-cases! {
+cases_with_systemd! {
     everywhere fn it_runs_inside_and_returns_the_code(world) {
         world.up_waiting();
         let answer = world.exec_probe(&[], &["facts", "exit", "33"]).assert_code(33);
