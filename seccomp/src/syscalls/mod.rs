@@ -50,7 +50,7 @@ impl Syscall {
 
 /// The call that carries `name` on ABIs that multiplex, and the first argument it does so with: the `SYS_*` of
 /// linux/net.h for socketcall(2), the codes of linux/ipc.h for ipc(2).
-pub(crate) fn multiplexed(name: &str) -> Option<(Syscall, u32)> {
+pub(crate) fn multiplexed(name: &str) -> Option<(Syscall, u8)> {
     let (carrier, selector) = match name {
         "socket" => ("socketcall", 1),
         "bind" => ("socketcall", 2),
