@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use knarr_integration::layout::{SESSION, USER};
+use knarr_integration::layout::SESSION;
 use knarr_integration::{Answer, Layout, Loop, Runtime, World, eventually, json, leftovers::MARK, play};
 
 /// Each case runs with both runtimes, in the layout that it names.
@@ -60,7 +60,7 @@ fn scope(world: &World) -> String {
 /// `run` by the user, from a delegated service of the user's own systemd.
 fn run_as_user(world: &World, flags: &[&str]) -> Answer {
     world.write_config();
-    world.give_to(USER);
+    world.give_to_user(&world.dir);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=1000", "--regid=1000", "--clear-groups", "systemd-run", "--user", "--quiet"]);
     command.args(["--wait", "--pipe", "--collect", "--property=Delegate=yes"]);
@@ -169,7 +169,7 @@ cases! {
     }
 
     Unified fn a_user_has_limits_in_a_delegated_cgroup(world) {
-        world.rootless();
+        world.rootless().namespace("cgroup", None);
         world.cgroup = format!("{SESSION}/app.slice/{}", world.id);
         world.set("/linux/cgroupsPath", world.cgroup.clone());
         world.set("/linux/resources/pids", json!({"limit": 10}));
@@ -181,7 +181,7 @@ cases! {
     }
 
     Unified fn a_user_has_limits_from_the_own_systemd(world) {
-        world.rootless();
+        world.rootless().namespace("cgroup", None);
         let (path, cgroup) = Layout::User.place(&world.id);
         world.set("/linux/cgroupsPath", path);
         world.cgroup = cgroup;
@@ -193,7 +193,7 @@ cases! {
     }
 
     Unified fn a_user_without_a_cgroup_is_refused_limits(world) {
-        world.rootless();
+        world.rootless().namespace("cgroup", None);
         world.set("/linux/resources/pids", json!({"limit": 10}));
         let answer = run_as_user(world, &[]);
         assert!(!answer.status.success(), "{answer}");
