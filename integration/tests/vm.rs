@@ -154,6 +154,19 @@ cases! {
         world.assert_nothing_left();
     }
 
+    Systemd fn systemd_ends_idleness_for_a_weight(world) {
+        if world.is_runc() {
+            return; // runc 1.1 knows no idleness
+        }
+        world.up_waiting();
+        let update = |flags: &[&str]| world.call(&[&["update"], flags, &[world.id.as_str()]].concat()).assert_ok();
+        let told = update(&["--cpu-share", "200", "--cpu-idle", "1"]).said();
+        assert!(told.contains("unable to apply both CPUWeight and CpuIdle to systemd"), "{told}");
+        assert_eq!(value(world, "cpu.idle"), "1");
+        update(&["--cpu-share", "2048"]);
+        assert_eq!((value(world, "cpu.idle").as_str(), value(world, "cpu.weight").as_str()), ("0", "174"));
+    }
+
     Systemd fn systemd_counts_what_exec_starts(world) {
         world.up_waiting();
         let facts = world.exec_probe(&[], &["facts"]).assert_ok().facts();
