@@ -145,10 +145,7 @@ fn nested_directories_are_made_and_usable() {
     assert_eq!(world.cgroup.processes().unwrap(), [pid]);
     world.go();
     world.wait();
-    world.cgroup.delete().unwrap();
-    for top in world.cgroup.paths().values() {
-        std::fs::remove_dir(top.parent().unwrap()).unwrap();
-    }
+    world.delete_with_parents();
 }
 
 #[test]

@@ -183,10 +183,26 @@ fn an_empty_cpuset_is_filled_from_the_nearest_ancestor() {
     assert_eq!(world.read("cpuset", "cpuset.mems"), root.trim());
     let parent = world.path("cpuset").parent().unwrap().join("cpuset.mems");
     assert_eq!(std::fs::read_to_string(parent).unwrap(), root);
-    world.cgroup.delete().unwrap();
-    for path in world.cgroup.paths().values() {
-        std::fs::remove_dir(path.parent().unwrap()).unwrap();
+    world.delete_with_parents();
+}
+
+#[test]
+fn real_time_is_had_in_nested_cgroups_too() {
+    if !has("cpu") {
+        return;
     }
+    let mut world = World::below("a/b");
+    if !world.path("cpu").ancestors().nth(3).unwrap().join("cpu.rt_runtime_us").exists() {
+        eprintln!("skipped: this kernel has no real-time groups");
+        return;
+    }
+    let limits = world.limits(r#"{"cpu":{"realtimeRuntime":2000,"realtimePeriod":500000}}"#);
+    world.cgroup.create(&limits).unwrap();
+    let above = world.path("cpu").parent().unwrap().join("cpu.rt_runtime_us");
+    assert_eq!(std::fs::read_to_string(above).unwrap(), "2000\n");
+    assert_eq!(world.read("cpu", "cpu.rt_runtime_us"), "2000");
+    assert_eq!(world.read("cpu", "cpu.rt_period_us"), "500000");
+    world.delete_with_parents();
 }
 
 #[test]

@@ -21,12 +21,13 @@ fn in_a_mount_namespace_with_cgroup2_only() {
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("11 passed"), "{text}");
+    assert!(text.contains("12 passed"), "{text}");
 }
 
 mod inside {
     use std::os::fd::AsRawFd;
     use std::path::Path;
+    use std::process::Command;
 
     use knarr_cgroups::{Already, Cgroup, CpuSetStats, DeviceRules, Mode, Request};
     use rustix::process::{Pid, Signal};
@@ -64,8 +65,7 @@ mod inside {
         let mut world = World::below("a/b");
         world.cgroup.create(&world.limits("{}")).unwrap();
         assert_eq!(world.read("", "cgroup.controllers"), controllers().trim());
-        world.cgroup.delete().unwrap();
-        std::fs::remove_dir(world.path("").parent().unwrap()).unwrap();
+        world.delete_with_parents();
     }
 
     #[test]
@@ -132,6 +132,34 @@ mod inside {
     #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
     fn a_spinner_stops_while_frozen() {
         World::made("{}").assert_freezes_a_spinner();
+    }
+
+    #[test]
+    #[ignore = "run by in_a_mount_namespace_with_cgroup2_only"]
+    fn without_bpf_only_what_forbids_nothing_is_taken() {
+        let name = "without_bpf_only_what_forbids_nothing_is_taken";
+        if std::env::var_os(name).is_none() {
+            let output = Command::new("setpriv")
+                .args([
+                    "--bounding-set",
+                    "-bpf,-net_admin,-sys_admin",
+                    "--inh-caps",
+                    "-bpf,-net_admin,-sys_admin",
+                ])
+                .arg(std::env::current_exe().unwrap())
+                .args(["--ignored", "--exact", &format!("inside::{name}")])
+                .env(name, "1")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        let mut world = World::new();
+        world.cgroup.create(&world.limits("{}")).unwrap();
+        world.cgroup.apply(&world.limits(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)).unwrap();
+        let error = text(&world.cgroup.apply(&world.limits("{}")).unwrap_err());
+        assert_eq!(error, "bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted");
     }
 
     #[test]

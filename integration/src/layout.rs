@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+    unmount,
 };
 
 use crate::sys;
@@ -136,7 +137,9 @@ fn mount_unified() -> Result<(), String> {
 pub fn mount_again(new: &Path) {
     let mounted = fs::create_dir(new)
         .and_then(|()| Ok(mount("tmpfs", new, "tmpfs", HARMLESS, Some(c"mode=755"))?))
-        .and_then(|()| fs::read_dir(CGROUPS)?.try_for_each(|hierarchy| bind_hierarchy(&hierarchy?.path(), new)))
+        .and_then(|()| {
+            fs::read_dir(CGROUPS)?.try_for_each(|hierarchy| bind_hierarchy(&hierarchy?.path(), new))
+        })
         .and_then(|()| Ok(mount_bind_recursive(new, CGROUPS)?));
     assert!(mounted.is_ok(), "the hierarchies once more at {}: {mounted:?}", new.display());
 }

@@ -58,8 +58,8 @@ impl World {
         assert!(made.is_ok(), "make {}: {made:?}", world.dir.display());
         if layout == Layout::User {
             world.rootless();
-            world.give_to(USER);
         }
+        world.hand_over();
         world
     }
 
@@ -182,6 +182,12 @@ impl World {
     }
 
     pub fn without_namespace(&mut self, kind: &str) -> &mut Self {
+        if kind == "pid" && self.layout == Layout::User {
+            // Nobody but its owner may mount the procfs of a pid namespace.
+            self.edit_mount("/proc", |mount| {
+                *mount = serde_json::json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+            });
+        }
         if let Some(list) = self.config["linux"]["namespaces"].as_array_mut() {
             list.retain(|entry| entry["type"] != kind);
         }
@@ -214,15 +220,24 @@ impl World {
         let ids = serde_json::json!([
             {"containerID": 0, "hostID": USER, "size": 1}, {"containerID": 1, "hostID": 100_000, "size": 65536},
         ]);
-        self.namespace("user", None).set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
-        self.namespace("cgroup", None)
+        self.namespace("user", None).set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids)
     }
 
-    /// Gives the world's folders to a user.
-    pub fn give_to(&self, user: u32) {
-        let owner = format!("{user}:{user}");
-        let given = Command::new("chown").args(["--recursive", &owner]).arg(&self.dir).status();
-        assert!(given.is_ok_and(|status| status.success()), "give {} to {owner}", self.dir.display());
+    /// Gives what has been made here to the user, where the runtime is the user's.
+    pub fn hand_over(&self) {
+        if self.layout == Layout::User {
+            self.give_to_user(&self.dir);
+            let cgroup = self.cgroup_dir("");
+            if cgroup.exists() {
+                self.give_to_user(&cgroup);
+            }
+        }
+    }
+
+    pub fn give_to_user(&self, folder: &Path) {
+        let owner = format!("{USER}:{USER}");
+        let given = Command::new("chown").args(["--recursive", &owner]).arg(folder).status();
+        assert!(given.is_ok_and(|status| status.success()), "give {} to {owner}", folder.display());
     }
 
     pub fn write_config(&self) {

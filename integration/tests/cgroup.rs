@@ -13,6 +13,34 @@ fn value(world: &World, controller: &str, file: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
 }
 
+/// Gives the container as much memory as it holds when all that can be freed has been.
+fn leave_no_memory(world: &World) {
+    let set = |file: &str, value: &str| fs::write(world.cgroup_dir("memory").join(file), value);
+    let (all, usage) = if world.is_v1() {
+        (["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"].as_slice(), "memory.usage_in_bytes")
+    } else {
+        (["memory.max"].as_slice(), "memory.current")
+    };
+    // More than there is: the kernel frees what it can, and refuses.
+    let refused = if world.is_v1() { set(all[0], "4096") } else { set("memory.reclaim", "64M") };
+    assert!(refused.is_err(), "there is something in use");
+    for file in all {
+        set(file, &value(world, "memory", usage)).expect("a limit");
+    }
+}
+
+/// What strace sees of a `run` in which each write takes as long as one to `cgroup.procs` may, and longer.
+fn trace_with_slow_writes(world: &World) -> String {
+    world.write_config();
+    let run = world.command(&["run", &world.id]);
+    let trace = world.dir.join("strace");
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-y", "-e", "trace=write,pivot_root", "-e", "inject=write:delay_enter=50000", "-o"]);
+    command.arg(&trace).arg(run.get_program()).args(run.get_args()).current_dir(world.bundle());
+    world.finish(command).assert_ok();
+    fs::read_to_string(trace).expect("the trace")
+}
+
 /// `run` by a caller that is in the cgroup `/world/caller` of each hierarchy.
 fn run_from_within(world: &World) -> knarr_integration::Answer {
     world.write_config();
@@ -207,6 +235,15 @@ cases! {
         fs::write(&switch, thawed).expect("thaw it");
     }
 
+    knarr_v1("runc's init waits") fn the_file_system_is_built_while_hierarchies_are_joined(world) {
+        world.probe(&["exit", "0"]);
+        let trace = trace_with_slow_writes(world);
+        let calls = |what: &str| trace.match_indices(what).map(|(at, _)| at).collect::<Vec<usize>>();
+        let (joins, pivots) = (calls("/cgroup.procs>, "), calls("pivot_root("));
+        assert!(joins.len() > 5, "a write for each hierarchy: {trace}");
+        assert!(pivots[0] < joins[joins.len() - 1], "init waits to be moved: {trace}");
+    }
+
     everywhere fn an_existing_empty_cgroup_is_used(world) {
         for directory in world.layout.directories(&world.cgroup) {
             fs::create_dir(&directory).expect("a cgroup");
@@ -241,6 +278,21 @@ cases! {
         world.set("/linux/resources/memory", json!({"limit": 8192, "swap": 8192}));
         world.run().assert_fails_with("container init was OOM-killed (memory limit too low?)");
         world.assert_nothing_left();
+    }
+
+    knarr_limits("runc reads less of it") fn a_process_that_exec_starts_without_memory_may_have_been_killed(world) {
+        world.set("/linux/resources/memory", json!({"limit": 64 << 20, "swap": 64 << 20})).up_waiting();
+        world.exec(&[], &["sh", "-c", "cat /bin/busybox >/dev/shm/held"]).assert_ok();
+        leave_no_memory(world);
+        // HOME is looked for in it: a line that needs memory to be read.
+        let damaged = "x".repeat(3 << 20);
+        fs::write(world.rootfs().join("etc/passwd"), damaged).expect("a file of users");
+        let process = json!({
+            "user": {"uid": 4711, "gid": 0}, "args": ["/bin/true"], "env": ["PATH=/bin"], "cwd": "/", "oomScoreAdj": 1000,
+        });
+        let file = world.file("process.json", &process.to_string());
+        let answer = world.call(&["exec", "--process", file.to_str().expect("utf-8"), &world.id]);
+        answer.assert_code(255).assert_fails_with(" (possibly OOM-killed)");
     }
 
     knarr("runc has another text") fn without_systemd_its_driver_is_refused_by_name(world) {

@@ -259,6 +259,7 @@ cases_with_systemd! {
     v2 fn a_sub_cgroup(world) {
         world.up_waiting();
         std::fs::create_dir(world.cgroup_dir("").join("sub")).expect("a sub-cgroup");
+        world.hand_over();
         let facts = world.exec_probe(&["--cgroup", "/sub"], &["facts"]).assert_ok().facts();
         let cgroup = facts["cgroup"].as_str().expect("cgroups").to_owned();
         assert!(cgroup.contains(&format!("0::{}/sub\n", world.cgroup)), "{cgroup}");

@@ -214,6 +214,7 @@ cases_with_systemd! {
 
     everywhere fn forced_delete_removes_a_state_directory_without_state(world) {
         std::fs::create_dir_all(world.state_dir()).expect("an empty state directory");
+        world.hand_over();
         world.delete_force().assert_ok();
         assert!(!world.state_dir().exists());
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use knarr_integration::layout::{SESSION, USER};
+use knarr_integration::layout::SESSION;
 use knarr_integration::{Answer, Layout, Loop, Runtime, World, eventually, json, leftovers::MARK, play};
 
 /// Each case runs with both runtimes, in the layout that it names.
@@ -60,7 +60,7 @@ fn scope(world: &World) -> String {
 /// `run` by the user, from a delegated service of the user's own systemd.
 fn run_as_user(world: &World, flags: &[&str]) -> Answer {
     world.write_config();
-    world.give_to(USER);
+    world.give_to_user(&world.dir);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=1000", "--regid=1000", "--clear-groups", "systemd-run", "--user", "--quiet"]);
     command.args(["--wait", "--pipe", "--collect", "--property=Delegate=yes"]);
@@ -154,6 +154,19 @@ cases! {
         world.assert_nothing_left();
     }
 
+    Systemd fn systemd_ends_idleness_for_a_weight(world) {
+        if world.is_runc() {
+            return; // runc 1.1 knows no idleness
+        }
+        world.up_waiting();
+        let update = |flags: &[&str]| world.call(&[&["update"], flags, &[world.id.as_str()]].concat()).assert_ok();
+        let told = update(&["--cpu-share", "200", "--cpu-idle", "1"]).said();
+        assert!(told.contains("unable to apply both CPUWeight and CpuIdle to systemd"), "{told}");
+        assert_eq!(value(world, "cpu.idle"), "1");
+        update(&["--cpu-share", "2048"]);
+        assert_eq!((value(world, "cpu.idle").as_str(), value(world, "cpu.weight").as_str()), ("0", "174"));
+    }
+
     Systemd fn systemd_counts_what_exec_starts(world) {
         world.up_waiting();
         let facts = world.exec_probe(&[], &["facts"]).assert_ok().facts();
@@ -169,7 +182,7 @@ cases! {
     }
 
     Unified fn a_user_has_limits_in_a_delegated_cgroup(world) {
-        world.rootless();
+        world.rootless().namespace("cgroup", None);
         world.cgroup = format!("{SESSION}/app.slice/{}", world.id);
         world.set("/linux/cgroupsPath", world.cgroup.clone());
         world.set("/linux/resources/pids", json!({"limit": 10}));
@@ -181,7 +194,7 @@ cases! {
     }
 
     Unified fn a_user_has_limits_from_the_own_systemd(world) {
-        world.rootless();
+        world.rootless().namespace("cgroup", None);
         let (path, cgroup) = Layout::User.place(&world.id);
         world.set("/linux/cgroupsPath", path);
         world.cgroup = cgroup;
@@ -193,7 +206,7 @@ cases! {
     }
 
     Unified fn a_user_without_a_cgroup_is_refused_limits(world) {
-        world.rootless();
+        world.rootless().namespace("cgroup", None);
         world.set("/linux/resources/pids", json!({"limit": 10}));
         let answer = run_as_user(world, &[]);
         assert!(!answer.status.success(), "{answer}");

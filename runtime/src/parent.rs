@@ -248,6 +248,7 @@ impl Making<'_> {
                 hierarchies: &host.hierarchies,
                 paths: cgroup.paths(),
                 namespace: plan.namespaces.has(Kind::Cgroup),
+                user_namespace: plan.namespaces.has(Kind::User),
                 driver: self.globals.cgroup_driver,
                 rootless: self.rootless,
             },
@@ -394,7 +395,7 @@ impl Making<'_> {
             return Error::During { act: during_init(), source: Box::new(words) };
         }
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return error };
-        if error.is_reported() || !oom::has_killed(child, cgroup) {
+        if error.is_reported() || !oom::has_killed(child, cgroup, 0) {
             return error;
         }
         log::debug(format_args!("{}", error.line()));

@@ -118,6 +118,14 @@ impl World {
         self.hierarchies.iter().map(|hierarchy| hierarchy.mount_point.join(&self.top[1..])).collect()
     }
 
+    /// For a cgroup two below the top directory.
+    pub(crate) fn delete_with_parents(&self) {
+        self.cgroup.delete().unwrap();
+        for path in self.cgroup.paths().values() {
+            std::fs::remove_dir(path.parent().unwrap()).unwrap();
+        }
+    }
+
     pub(crate) fn assert_gone(&self) {
         for path in self.cgroup.paths().values() {
             assert!(!path.exists(), "{} is left", path.display());

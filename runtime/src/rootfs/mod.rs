@@ -48,6 +48,8 @@ pub(crate) struct CgroupView<'a> {
     pub(crate) paths: &'a BTreeMap<String, PathBuf>,
     /// The container has a cgroup namespace of its own, new or joined.
     pub(crate) namespace: bool,
+    /// The same of a user namespace.
+    pub(crate) user_namespace: bool,
     /// systemd makes the directories when the first process joins, not before.
     pub(crate) driver: Driver,
     pub(crate) rootless: bool,

@@ -20,28 +20,40 @@ pub(crate) enum Work {
     Life,
     /// `exec` of /bin/true in a running container.
     Exec,
+    /// `events --stats` of it.
+    Stats,
     /// `--version`: the start of a process.
     Version,
-    /// `create` alone, with or without Docker's seccomp profile.
-    Create(Filter),
+    /// `create` alone.
+    Create(Load),
 }
 
-/// Whether containers get Docker's seccomp profile.
+/// What a container has beyond the usual.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Filter {
-    Docker,
-    None,
+pub(crate) enum Load {
+    Nothing,
+    /// Docker's seccomp profile.
+    Filter,
+    /// A limit of each kind that the layout has.
+    Limits,
 }
 
 impl Work {
+    /// Needs a container that runs.
+    fn is_inside(self) -> bool {
+        matches!(self, Work::Exec | Work::Stats)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Work::Run => "run /bin/true",
             Work::Life => "create; start; delete",
             Work::Exec => "exec /bin/true",
+            Work::Stats => "events --stats",
             Work::Version => "--version",
-            Work::Create(Filter::None) => "create",
-            Work::Create(Filter::Docker) => "create with a filter",
+            Work::Create(Load::Nothing) => "create",
+            Work::Create(Load::Filter) => "create with a filter",
+            Work::Create(Load::Limits) => "create with limits",
         }
     }
 }
@@ -78,10 +90,10 @@ impl Subject {
         for applet in ["true", "sleep"] {
             symlink("busybox", rootfs.join("bin").join(applet))?;
         }
-        self.write_config(&["/bin/true"], Filter::None)
+        self.write_config(&["/bin/true"], Load::Nothing)
     }
 
-    fn write_config(&self, args: &[&str], filter: Filter) -> std::io::Result<()> {
+    fn write_config(&self, args: &[&str], load: Load) -> std::io::Result<()> {
         let mut config = default_config(&format!("/{}", self.name));
         config["process"]["args"] = json!(args);
         if self.layout == Layout::Unified
@@ -92,10 +104,35 @@ impl Subject {
         if self.layout == Layout::Unified && !may_filter_devices() {
             config["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
         }
-        if filter == Filter::Docker {
-            config["linux"]["seccomp"] = docker_profile();
+        match load {
+            Load::Nothing => {}
+            Load::Filter => config["linux"]["seccomp"] = docker_profile(),
+            Load::Limits => self.add_limits(&mut config),
         }
         fs::write(self.dir.join("config.json"), config.to_string())
+    }
+
+    /// cgroup2 may have no controllers: then its own files are what can be limited.
+    fn add_limits(&self, config: &mut Value) {
+        let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+        let has = |name: &str| controllers.split_whitespace().any(|one| one == name);
+        let limits = &mut config["linux"]["resources"];
+        if self.layout == Layout::Hybrid || has("memory") {
+            limits["memory"] = json!({"limit": 512 << 20, "reservation": 256 << 20, "swap": 768 << 20});
+            limits["cpu"] =
+                json!({"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"});
+            limits["pids"] = json!({"limit": 100});
+        }
+        if has("hugetlb") {
+            limits["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 4 << 20}]);
+        }
+        // On v1 crun knows no other file than blkio.weight, which is gone from the kernel.
+        if self.layout == Layout::Unified && has("io") {
+            limits["blockIO"] = json!({"weight": 500});
+        }
+        if self.layout == Layout::Unified {
+            limits["unified"] = json!({"cgroup.max.depth": "9", "cgroup.max.descendants": "99"});
+        }
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
@@ -120,17 +157,19 @@ impl Subject {
     }
 
     pub(crate) fn prepare(&self, work: Work) -> Result<(), String> {
-        if work == Work::Exec {
-            self.write_config(&["/bin/sleep", "1000"], Filter::None).map_err(|error| error.to_string())?;
-            self.call(&["run", "--detach", self.id()])?;
-        }
-        Ok(())
+        let (args, load) = match work {
+            Work::Create(load) => (["/bin/true"].as_slice(), load),
+            _ if work.is_inside() => (["/bin/sleep", "1000"].as_slice(), Load::Nothing),
+            _ => return Ok(()),
+        };
+        self.write_config(args, load).map_err(|error| error.to_string())?;
+        if work.is_inside() { self.call(&["run", "--detach", self.id()]).map(drop) } else { Ok(()) }
     }
 
     pub(crate) fn finish(&self, work: Work) -> Result<(), String> {
-        if work == Work::Exec {
+        if work.is_inside() || matches!(work, Work::Create(_)) {
             self.call(&["delete", "--force", self.id()])?;
-            self.write_config(&["/bin/true"], Filter::None).map_err(|error| error.to_string())?;
+            self.write_config(&["/bin/true"], Load::Nothing).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -141,8 +180,9 @@ impl Subject {
             Work::Run => self.call(&["run", self.id()]),
             Work::Exec => self.call(&["exec", self.id(), "/bin/true"]),
             Work::Version => self.call(&["--version"]),
-            Work::Create(filter) => {
-                self.write_config(&["/bin/true"], filter).map_err(|error| error.to_string())?;
+            Work::Stats => self.call(&["events", "--stats", self.id()]),
+            Work::Create(_) => {
+                self.prepare(work)?;
                 let created = self.call(&["create", self.id()])?;
                 self.call(&["delete", "--force", self.id()])?;
                 Ok(created)
@@ -157,6 +197,16 @@ impl Subject {
                 Ok(created + started + self.call(&["delete", self.id()])?)
             }
         }
+    }
+
+    /// The work once, where this runtime can do it.
+    pub(crate) fn is_able(&self, work: Work) -> bool {
+        let done = self.prepare(work).and_then(|()| self.perform(work)).and_then(|_| self.finish(work));
+        if done.is_err() {
+            leftovers::sweep(self.layout, &format!("/{}", self.name), &self.name);
+            drop(self.command(&["delete", "--force", self.id()]).status());
+        }
+        done.is_ok()
     }
 
     fn call(&self, args: &[&str]) -> Result<Duration, String> {
