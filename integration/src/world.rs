@@ -245,6 +245,14 @@ impl World {
         command
     }
 
+    /// `ARGS` by another runtime over the same state.
+    pub fn call_by<S: AsRef<OsStr>>(&self, runtime: Runtime, args: &[S]) -> Answer {
+        let program = runtime.program().unwrap_or_else(|missing| panic!("{missing}"));
+        let mut command = self.command_of(&program);
+        command.arg("--root").arg(self.root()).args(args);
+        self.finish(command)
+    }
+
     /// The runtime's path.
     pub fn program(&self) -> &Path {
         &self.program
@@ -252,7 +260,11 @@ impl World {
 
     /// The runtime without `--root`.
     pub fn bare_command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        self.command_of(&self.program)
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.bundle()).env_clear().env(MARK, &self.id).stdin(Stdio::null());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command
