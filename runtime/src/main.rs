@@ -17,6 +17,7 @@ mod enter;
 mod error;
 mod fds;
 mod foreground;
+mod hint;
 mod hooks;
 mod host;
 mod host_terminal;
@@ -165,6 +166,9 @@ fn fail(error: &Error, code: u8) -> u8 {
     if !log::is_stderr() {
         // Stderr is the last resort: nothing is left to report its failure to.
         let _ = writeln!(io::stderr(), "{}", error.line());
+    }
+    if let Some(hint) = hint::of(error).filter(|_| log::is_read_by_people()) {
+        let _ = writeln!(io::stderr(), "hint: {hint}");
     }
     code
 }

@@ -73,9 +73,9 @@ impl Store {
             Err(error) if error.errno == Errno::EXIST => return Err(Error::Exists),
             result => result?,
         }
-        let dir = self.dir(id)?;
-        dir.lock()?;
-        Ok(dir)
+        let dir = self.dir(id).and_then(|dir| dir.lock().map(|()| dir));
+        // Without descriptors to spare it could be made, and not opened.
+        dir.inspect_err(|_| drop(sys::unlink_at(self.root.as_fd(), id, AtFlags::REMOVEDIR)))
     }
 
     /// The directory of a container; [`Error::NotExist`] when there is none.
@@ -109,6 +109,14 @@ impl Store {
         if usual {
             // Nobody can find it any more.
             state.locked.set(false);
+            return Ok(());
+        }
+        // By name, which takes no descriptor: there may be none left, and this must be possible then.
+        for name in [GATE, STATE, CONFIG, STATE_NEXT, CONFIG_NEXT] {
+            // What is wrong with one shows below.
+            let _ = sys::unlink_at(state.dir.as_fd(), name, AtFlags::empty());
+        }
+        if self.remove_dir(state).is_ok() {
             return Ok(());
         }
         match remove_entries(state.dir.as_fd()) {

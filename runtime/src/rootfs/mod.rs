@@ -99,8 +99,8 @@ fn build_with_no_umask(
             (around.enter_cgroup)()?;
             in_cgroup = true;
         }
-        let mounted = mount_one(plan, &root, mount, &mut sources, around)
-            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?;
+        let mounted =
+            mount_one(plan, &root, mount, &mut sources, around).at(|| mount.field(), || mount.act())?;
         if let (true, Mounted::At(fd)) = (mount.late_readonly, mounted) {
             root.late_readonly.push((mount.index, fd));
         }

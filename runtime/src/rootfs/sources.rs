@@ -48,8 +48,8 @@ pub(crate) fn prepare(plan: &RootfsPlan) -> Result<Sources> {
     let mut namespaces = Vec::new();
     for mount in &plan.mounts {
         let Kind::Bind(bind) = &mount.kind else { continue };
-        if let Some(fd) = prepare_bind(plan, mount, bind, &mut namespaces)
-            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?
+        if let Some(fd) =
+            prepare_bind(plan, mount, bind, &mut namespaces).at(|| mount.field(), || mount.act())?
         {
             sources.mounts.push((mount.index, fd));
         }
