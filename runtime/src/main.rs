@@ -13,6 +13,7 @@ mod cli;
 mod commands;
 mod container;
 mod design;
+mod doctor;
 mod enter;
 mod error;
 mod fds;
@@ -108,6 +109,7 @@ fn run(globals: &Globals, command: Command) -> Result<u8> {
     match command {
         Command::Create(args) => commands::create::run(globals, &args).map(done),
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
+        Command::Doctor(args) => commands::doctor::run(globals, &args).map(exit_code),
         Command::Events(args) => commands::events::run(globals, &args).map(done),
         Command::Exec(args) => commands::exec::run(globals, &args).map(exit_code),
         Command::Features => commands::features::run(globals).map(done),

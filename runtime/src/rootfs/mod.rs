@@ -34,7 +34,7 @@ use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use sources::{Sources, map_source, prepare};
+pub(crate) use sources::{Sources, id_mapped, map_source, prepare};
 
 use devices::Means;
 use mask::Mask;
