@@ -293,6 +293,14 @@ impl World {
         }
     }
 
+    /// `ARGS` by another runtime over the same state.
+    pub fn call_by<S: AsRef<OsStr>>(&self, runtime: Runtime, args: &[S]) -> Answer {
+        let program = runtime.program().unwrap_or_else(|missing| panic!("{missing}"));
+        let mut command = self.command_of(&program);
+        command.arg("--root").arg(self.root()).args(args);
+        self.finish(command)
+    }
+
     /// The runtime's path.
     pub fn program(&self) -> &Path {
         &self.program
@@ -300,11 +308,15 @@ impl World {
 
     /// The runtime without `--root`.
     pub fn bare_command(&self) -> Command {
-        let mut command = if self.layout == Layout::User { as_user() } else { Command::new(&self.program) };
+        self.command_of(&self.program)
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let mut command = if self.layout == Layout::User { as_user() } else { Command::new(program) };
         command.current_dir(self.bundle()).env_clear().env(MARK, &self.id).stdin(Stdio::null());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         if self.layout == Layout::User {
-            command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}")).arg(&self.program);
+            command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}")).arg(program);
         }
         command
     }

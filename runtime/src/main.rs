@@ -13,10 +13,12 @@ mod cli;
 mod commands;
 mod container;
 mod design;
+mod doctor;
 mod enter;
 mod error;
 mod fds;
 mod foreground;
+mod hint;
 mod hooks;
 mod host;
 mod host_terminal;
@@ -108,6 +110,7 @@ fn run(globals: &Globals, command: Command) -> Result<u8> {
     match command {
         Command::Create(args) => commands::create::run(globals, &args).map(done),
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
+        Command::Doctor(args) => commands::doctor::run(globals, &args).map(exit_code),
         Command::Events(args) => commands::events::run(globals, &args).map(done),
         Command::Exec(args) => commands::exec::run(globals, &args).map(exit_code),
         Command::Features => commands::features::run(globals).map(done),
@@ -166,6 +169,9 @@ fn fail(error: &Error, code: u8) -> u8 {
     if !log::is_stderr() {
         // Stderr is the last resort: nothing is left to report its failure to.
         let _ = writeln!(io::stderr(), "{}", error.line());
+    }
+    if let Some(hint) = hint::of(error).filter(|_| log::is_read_by_people()) {
+        let _ = writeln!(io::stderr(), "hint: {hint}");
     }
     code
 }

@@ -209,9 +209,9 @@ impl Making<'_> {
                     rootless: self.rootless,
                     ..record::Cgroups::default()
                 },
+                hooks: record::hooks_for_runc(bundle.spec.hooks.as_ref()),
                 rootless_euid: rootless,
                 rootless_cgroups: self.rootless,
-                ..record::Config::default()
             },
             rootless,
             cgroup_paths: cgroup.paths().clone(),
@@ -380,8 +380,6 @@ impl Making<'_> {
             record.cgroup_paths.clone_from(cgroup.paths());
         }
         let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
-        record.namespace_paths =
-            Kind::all().map(|kind| (kind.state_key().into(), proc.join("ns").join(kind.file()))).collect();
         // For a later checkpoint: what stdio was, so that a restore can put something in its place.
         let target = |fd: u32| std::fs::read_link(proc.join(format!("fd/{fd}"))).unwrap_or_default();
         record.external_descriptors = (0..3).map(|fd| target(fd).to_string_lossy().into_owned()).collect();

@@ -38,7 +38,7 @@ fn recorded(container: &Container) -> Result<Option<IntelRdt>> {
     struct Linux {
         intel_rdt: Option<IntelRdt>,
     }
-    let Some(json) = container.dir.read_config()? else { return Ok(None) };
+    let json = container.config()?;
     let what = || format!("read the configuration of container {}", container.dir.id());
     let config: Config = spec::parse(&json).map_err(|source| Error::Json { what: what(), source })?;
     Ok(config.linux.intel_rdt)

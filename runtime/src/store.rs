@@ -4,6 +4,8 @@
 //! byte), and `exec.fifo` while the container waits for `start`. Everything is reached from the descriptor of its
 //! directory and no symbolic link is followed. What the files mean is not known here.
 
+mod maker;
+
 use std::cell::Cell;
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +13,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+
+pub(crate) use maker::Maker;
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::{self, Errno, Name, Named as _};
@@ -69,9 +73,9 @@ impl Store {
             Err(error) if error.errno == Errno::EXIST => return Err(Error::Exists),
             result => result?,
         }
-        let dir = self.dir(id)?;
-        dir.lock()?;
-        Ok(dir)
+        let dir = self.dir(id).and_then(|dir| dir.lock().map(|()| dir));
+        // Without descriptors to spare it could be made, and not opened.
+        dir.inspect_err(|_| drop(sys::unlink_at(self.root.as_fd(), id, AtFlags::REMOVEDIR)))
     }
 
     /// The directory of a container; [`Error::NotExist`] when there is none.
@@ -105,6 +109,14 @@ impl Store {
         if usual {
             // Nobody can find it any more.
             state.locked.set(false);
+            return Ok(());
+        }
+        // By name, which takes no descriptor: there may be none left, and this must be possible then.
+        for name in [GATE, STATE, CONFIG, STATE_NEXT, CONFIG_NEXT] {
+            // What is wrong with one shows below.
+            let _ = sys::unlink_at(state.dir.as_fd(), name, AtFlags::empty());
+        }
+        if self.remove_dir(state).is_ok() {
             return Ok(());
         }
         match remove_entries(state.dir.as_fd()) {
@@ -187,20 +199,6 @@ impl StateDir {
     pub(crate) fn create_gate(&self) -> Result<OwnedFd> {
         sys::mkfifo_at(self.dir.as_fd(), GATE, OWNER_ONLY)?;
         Ok(sys::open_at(self.dir.as_fd(), GATE, OFlags::RDWR, Mode::empty())?)
-    }
-
-    /// Whether somebody waits at the gate. A `start` that was killed leaves one that nobody waits at.
-    pub(crate) fn is_gate_closed(&self) -> Result<bool> {
-        if self.open_gate()?.is_some() {
-            return Ok(true);
-        }
-        // The first process of runc waits while it opens the file, where nobody can see it; its start removes the file.
-        // Of the two only we keep the configuration.
-        Ok(self.has(GATE)? && !self.has(CONFIG)?)
-    }
-
-    fn has(&self, name: &str) -> Result<bool> {
-        Ok(sys::stat_at(self.dir.as_fd(), name)?.is_some())
     }
 
     /// The end that `start` writes to; none when nobody waits at the other one any more.

@@ -8,7 +8,7 @@ mod program;
 mod rules;
 mod v1;
 
-pub(crate) use attach::attach;
+pub(crate) use attach::{attach, load};
 pub(crate) use program::Program;
 pub(crate) use rules::{Device, Kind, Policy, Rule};
 pub(crate) use v1::write_transition;

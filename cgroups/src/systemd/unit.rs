@@ -34,9 +34,11 @@ impl Unit {
         })
     }
 
-    /// From the directory that systemd made for it.
+    /// From the directory that systemd made for it, or from one that crun made in that for a container's processes.
     pub(crate) fn at(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_owned();
+        let is_scope = |path: &&Path| path.extension().is_some_and(|extension| extension == "scope");
+        let own = path.parent().filter(is_scope).unwrap_or(path);
+        let name = own.file_name()?.to_str()?.to_owned();
         Some(Self { name, slice: String::new(), description: String::new() })
     }
 

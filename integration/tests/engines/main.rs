@@ -19,6 +19,7 @@ mod image;
 mod nest;
 mod podman;
 mod suite;
+mod switch;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ fn groups() -> Vec<Group> {
         churn::group(),
         podman::group(),
         podman::named_crun(),
+        switch::docker(),
+        switch::podman(),
         buildah::group(),
     ]
 }

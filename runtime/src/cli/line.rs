@@ -13,6 +13,7 @@ use crate::error::Error;
 pub(super) const MANUALS: &[&Manual] = &[
     &create::CREATE.manual,
     &lifecycle::DELETE.manual,
+    &inspect::DOCTOR.manual,
     &events::EVENTS.manual,
     &exec::EXEC.manual,
     &inspect::FEATURES.manual,
@@ -85,6 +86,7 @@ impl Line {
         match name {
             "create" => self.verb(&create::CREATE, rest).map(Command::Create),
             "delete" => self.verb(&lifecycle::DELETE, rest).map(Command::Delete),
+            "doctor" => self.verb(&inspect::DOCTOR, rest).map(Command::Doctor),
             "events" => self.verb(&events::EVENTS, rest).map(Command::Events),
             "exec" => self.verb(&exec::EXEC, rest).map(Command::Exec),
             "features" => self.verb(&inspect::FEATURES, rest).map(|()| Command::Features),

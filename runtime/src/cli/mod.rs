@@ -24,7 +24,7 @@ pub(crate) use create::CreateArgs;
 pub(crate) use events::EventsArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use globals::Globals;
-pub(crate) use inspect::{ListArgs, ListFormat, PsArgs, SpecArgs};
+pub(crate) use inspect::{DoctorArgs, ListArgs, ListFormat, PsArgs, SpecArgs};
 pub(crate) use lifecycle::{ContainerArgs, DeleteArgs, KillArgs};
 pub(crate) use line::parse;
 pub(crate) use program::{Manners, Program};
@@ -45,6 +45,7 @@ pub(crate) struct Invocation {
 pub(crate) enum Command {
     Create(CreateArgs),
     Delete(DeleteArgs),
+    Doctor(DoctorArgs),
     Events(EventsArgs),
     Exec(ExecArgs),
     Features,

@@ -22,6 +22,7 @@ use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::process_plan;
 use crate::plan::seccomp::Filter;
 use crate::spec::{self, Linux, Process, Spec};
+use crate::store::Maker;
 use crate::terminal_proxy::TerminalProxy;
 use crate::{host, log, pid_file, pidfd_socket, resctrl, sealed_exe, unix_socket};
 
@@ -107,8 +108,13 @@ fn check_status(container: &Container, args: &ExecArgs) -> Result<()> {
 /// The configuration that the container was created with.
 fn stored_spec(container: &Container) -> Result<Spec> {
     let what = || format!("read the configuration of container {}", container.dir.id());
-    let json = container.dir.read_config()?.ok_or_else(|| Error::WrongState(what()))?;
-    spec::parse(&json).map_err(|source| Error::Json { what: what(), source })
+    let mut spec: Spec =
+        spec::parse(&container.config()?).map_err(|source| Error::Json { what: what(), source })?;
+    // A bundle may have changed since: which namespaces a container of runc's has, its state says.
+    if container.dir.maker()? == Maker::Runc {
+        spec.linux.get_or_insert_default().namespaces = container.record.namespaces();
+    }
+    Ok(spec)
 }
 
 /// The process as the bundle describes it now, as runc takes it; none when the bundle is gone, which an engine may

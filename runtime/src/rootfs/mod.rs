@@ -34,7 +34,7 @@ use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use sources::{Sources, map_source, prepare};
+pub(crate) use sources::{Sources, id_mapped, map_source, prepare};
 
 use devices::Means;
 use mask::Mask;
@@ -101,8 +101,8 @@ fn build_with_no_umask(
             (around.enter_cgroup)()?;
             in_cgroup = true;
         }
-        let mounted = mount_one(plan, &root, mount, &mut sources, around)
-            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?;
+        let mounted =
+            mount_one(plan, &root, mount, &mut sources, around).at(|| mount.field(), || mount.act())?;
         if let (true, Mounted::At(fd)) = (mount.late_readonly, mounted) {
             root.late_readonly.push((mount.index, fd));
         }

@@ -713,7 +713,7 @@ fn errors_leave_the_hosts_table_alone() {
     isolated(|scratch| {
         let json =
             format!(r#"{{"mounts":[{USUAL},{{"destination":"/x","source":"/none","options":["bind"]}}]}}"#);
-        assert!(matches!(build_in(scratch, &json), Err(Error::During { .. })));
+        assert!(matches!(build_in(scratch, &json), Err(Error::At { .. })));
     });
     assert_eq!(Table::new().count(), before);
 }
