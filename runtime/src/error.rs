@@ -70,6 +70,10 @@ pub(crate) enum Error {
     #[error("{text}")]
     Init { text: String, field: Option<String>, errno: Option<i32> },
 
+    /// criu cannot be run, is too old, or failed; why is in its log.
+    #[error("{0}")]
+    Criu(String),
+
     /// A hook failed; the text holds the hook's index, how it ended and what it printed.
     #[error("{0}")]
     Hook(String),

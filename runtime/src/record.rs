@@ -9,6 +9,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::plan::namespaces::Kind;
 use crate::process_id::ProcessId;
 use crate::spec;
 
@@ -128,6 +129,17 @@ impl Record {
             .namespaces
             .iter()
             .any(|namespace| namespace.kind == "NEWPID" && namespace.path.as_os_str().is_empty())
+    }
+
+    pub(crate) fn has_namespace(&self, kind: Kind) -> bool {
+        self.config.namespaces.iter().any(|namespace| namespace.kind == kind.state_key())
+    }
+
+    /// Where it got a namespace of this kind from that it did not make.
+    pub(crate) fn joined_namespace(&self, kind: Kind) -> Option<&Path> {
+        let mut namespaces = self.config.namespaces.iter();
+        let path = namespaces.find(|namespace| namespace.kind == kind.state_key())?.path.as_path();
+        (!path.as_os_str().is_empty()).then_some(path)
     }
 
     /// The bundle's directory; empty when no label names it.

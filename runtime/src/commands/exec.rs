@@ -149,7 +149,9 @@ fn process_of(args: &ExecArgs, container: Process) -> Result<Process> {
 /// namespace.
 fn own_namespaces(container: &Container, namespaces: &Namespaces) -> i32 {
     let mut flags = 0;
-    for kind in Kind::all().filter(|kind| namespaces.has(*kind)) {
+    // A container that criu has restored has a time namespace whatever config.json says.
+    let has = |kind: &Kind| namespaces.has(*kind) || container.record.has_namespace(*kind);
+    for kind in Kind::all().filter(has) {
         let theirs = container.record.namespace_paths.get(kind.state_key());
         let shared = kind == Kind::User
             && theirs

@@ -42,7 +42,7 @@ fn is_symlink(path: &str) -> sys::Result<bool> {
 }
 
 /// What a missing mount point has to be.
-fn kind_of(source: &OwnedFd) -> sys::Result<Missing> {
+pub(super) fn kind_of(source: &OwnedFd) -> sys::Result<Missing> {
     let kind = FileType::from_raw_mode(stat_fd(source)?.st_mode);
     Ok(if kind == FileType::Directory { Missing::Directory } else { Missing::File })
 }

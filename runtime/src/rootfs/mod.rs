@@ -8,6 +8,7 @@
 mod bind;
 mod cgroup_mount;
 mod devices;
+mod external;
 mod mask;
 mod mount;
 mod pivot;
@@ -34,6 +35,7 @@ use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
+pub(crate) use external::Externals;
 pub(crate) use sources::{Sources, map_source, prepare};
 
 use devices::Means;

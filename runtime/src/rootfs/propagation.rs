@@ -69,7 +69,7 @@ fn change_parent(rootfs: &Path, change: &MountChange<'_>) -> Result<()> {
     Ok(())
 }
 
-fn path_text(path: &Path) -> sys::Result<&str> {
+pub(super) fn path_text(path: &Path) -> sys::Result<&str> {
     path.to_str().ok_or_else(|| sys::Error { call: format!("open({})", path.display()), errno: Errno::ILSEQ })
 }
 
