@@ -297,7 +297,8 @@ impl<'a> Making<'a> {
     fn settle(&self, end: &ParentEnd) -> Result<()> {
         let Some(child) = &self.child else { return Ok(()) };
         let plan = &self.design.plan;
-        self.join_cgroups(child.pid)?;
+        let born_in = self.cgroup.as_ref().and_then(Cgroup::clone_dir).is_some();
+        self.join_cgroups(child.pid, if born_in { Already::Unified } else { Already::Nowhere })?;
         affinity::reset(child.pid);
         net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
         end.order(Order::Joined)?;
@@ -307,12 +308,11 @@ impl<'a> Making<'a> {
     /// Moves a process of ours into the container's groups. Limits come before the move: a list of
     /// device rules is written one by one, and init must not be there in between. systemd makes a cgroup only with a
     /// process in it, and sets the limits itself before that.
-    fn join_cgroups(&self, pid: Pid) -> Result<()> {
+    fn join_cgroups(&self, pid: Pid, already: Already) -> Result<()> {
         let Some(cgroup) = &self.cgroup else { return Ok(()) };
         let plan = &self.design.plan;
         let applying = || "unable to apply cgroup configuration".to_owned();
         let join = || {
-            let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
             cgroup
                 .join(pid, already)
                 .map_err(Error::from)

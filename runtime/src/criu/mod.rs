@@ -219,12 +219,7 @@ fn failure(response: &Fields<'_>) -> Error {
     let acts = [Act::Dump, Act::Restore, Act::PreDump, Act::Notify, Act::FeatureCheck, Act::Version];
     let kind = response.number(resp::TYPE);
     let name = acts.into_iter().find(|act| *act as i32 == kind).map_or("EMPTY", Act::name);
-    let mut text = format!("criu failed: type {name} errno {}", response.number(resp::CR_ERRNO));
-    let message = response.text(resp::CR_ERRMSG);
-    if !message.is_empty() {
-        text = format!("{text}: {}", message.trim_end());
-    }
-    Error::Criu(text)
+    Error::Criu(format!("criu failed: type {name} errno {}", response.number(resp::CR_ERRNO)))
 }
 
 /// Fields of `criu_req`.
@@ -243,7 +238,6 @@ mod resp {
     pub(super) const NOTIFY: u32 = 5;
     pub(super) const CR_ERRNO: u32 = 7;
     pub(super) const FEATURES: u32 = 8;
-    pub(super) const CR_ERRMSG: u32 = 9;
     pub(super) const VERSION: u32 = 10;
 }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 
+use knarr_cgroups::Already;
 use rustix::process::Pid;
 
 use super::{Made, Making};
@@ -57,7 +58,7 @@ pub(crate) fn restore(
         if !(args.lsm_profile.is_empty() && args.lsm_mount_context.is_empty()) {
             criu.require(WITH_LSM)?;
         }
-        making.join_cgroups(criu.pid())?;
+        making.join_cgroups(criu.pid(), Already::Nowhere)?;
         add_cgroup_roots(&mut options, criu.pid())?;
         let mut restored = Restored { making, record: &mut record, console, terminal: None };
         let result = criu.carry_out(Act::Restore, &options, &mut |notice| restored.take(notice));

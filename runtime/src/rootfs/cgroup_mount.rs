@@ -135,7 +135,7 @@ fn mount_legacy(
     Ok(Mounted::At(top))
 }
 
-fn top_file_system(label: Option<&str>) -> FileSystem {
+pub(super) fn top_file_system(label: Option<&str>) -> FileSystem {
     let pair = |key: &str, value: &str| FsOption::Pair(key.into(), value.into());
     let context = label.map(|label| pair("context", label));
     let options = [pair("mode", "755")].into_iter().chain(context).collect();

@@ -1,20 +1,21 @@
-//! Mounts whose content criu leaves to us, because it comes from outside of the container: named to it at a dump, and
-//! given to it again at a restore, along with the mount points that the root itself must have.
+//! Mounts that criu does not make anew, because they come from outside of the container: named to it at a dump, and
+//! given to it again at a restore.
 //!
 //! A name is the place of the mount in the root without links, so that images of runc fit. A file that is masked has
 //! the name of the device that covers it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, OFlags};
+use rustix::fs::{CWD, FileType};
 
-use crate::error::{During, Error, Result};
-use crate::plan::mounts::{Kind, MountPlan, Peers, Propagation, RootfsPlan};
-use crate::sys::files::{open_at, set_umask, stat_fd};
-use crate::sys::mounts::{Depth, attach, attach_at, change_mount_at, clone_tree};
+use crate::error::{During, Result};
+use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
+use crate::sys::files::{read_link_at, set_umask, stat_fd};
+use crate::sys::mounts::{Depth, attach_at, clone_tree};
 
-use super::mount::find_target;
+use super::mount::{Mounted, find_target, make_file_system, put_in_place};
+use super::sources::{Sources, map_source, prepare};
 use super::{CgroupView, Last, Missing, RootDir, bind, cgroup_mount, propagation};
 
 const NULL: &str = "/dev/null";
@@ -31,10 +32,6 @@ impl Externals<'_> {
         let mut names = Vec::new();
         for mount in &self.plan.mounts {
             match &mount.kind {
-                Kind::Bind(bind) if bind.idmap.is_some() => {
-                    let text = format!("id-mapped mount {:?} cannot be checkpointed", mount.destination);
-                    return Err(Error::refused(format!("/mounts/{}", mount.index), text));
-                }
                 Kind::Bind(_) => names.push(place(&root, &mount.target)),
                 Kind::Cgroup(_) => names.extend(self.cgroup_binds(&root, mount)?.map(|(name, _)| name)),
                 Kind::New(_) | Kind::Remount { .. } => {}
@@ -49,52 +46,63 @@ impl Externals<'_> {
         Ok(names.into_iter().map(|name| (name.clone(), name)).chain(masks).collect())
     }
 
-    /// Name and source of each for a container that is to be restored, and the root itself at `on`, made a mount as
-    /// criu wants it. Only in a mount namespace that goes away: what is mounted here is for criu alone.
+    /// Name and source of each for a container that is to be restored; its root is at `on`, a mount as criu wants it,
+    /// and has all mount points. Only in a mount namespace that goes away: what is mounted here is for criu alone.
+    ///
+    /// A source is not the file that config.json names but a mount of it as the container is to have it: criu forgets
+    /// the flags of the second of two mounts of one file system, and ids that are mapped.
     pub(crate) fn prepare(&self, on: &Path) -> Result<Vec<(String, String)>> {
-        let slave = propagation::change_of(Propagation { peers: Peers::Slave, recursive: true });
-        change_mount_at(Path::new("/"), slave.0, &slave.1)?;
-        let path = propagation::path_text(&self.plan.path)?;
-        attach_at(clone_tree(CWD, path, Depth::Tree)?, CWD, propagation::path_text(on)?)?;
-        let root = RootDir::new(open_at(CWD, path, OFlags::PATH | OFlags::DIRECTORY)?);
+        let mut sources = prepare(self.plan)?;
+        let untouched = clone_tree(CWD, propagation::path_text(&self.plan.path)?, Depth::Tree)?;
+        let root = propagation::prepare_root(self.plan)?;
+        propagation::isolate(on)?;
+        attach_at(untouched, CWD, propagation::path_text(on)?)?;
         // Modes are taken literally, as when the root is built.
         let umask = set_umask(0);
-        let sources = self.make_mount_points(&root);
+        let named = self.mount_all(&root, &mut sources);
         set_umask(umask);
-        let mut sources = sources?;
-        sources.extend(self.devices().map(|path| (path.clone(), path)));
+        let mut named = named?;
+        named.extend(self.devices().map(|path| (path.clone(), path)));
         if !self.plan.masked.is_empty() {
-            sources.push((NULL.into(), NULL.into()));
+            named.push((NULL.into(), NULL.into()));
         }
-        Ok(sources)
+        Ok(named)
     }
 
-    fn make_mount_points(&self, root: &RootDir) -> Result<Vec<(String, String)>> {
-        let mut sources = Vec::new();
+    fn mount_all(&self, root: &RootDir, sources: &mut Sources) -> Result<Vec<(String, String)>> {
+        let mut named = Vec::new();
         for mount in &self.plan.mounts {
             match &mount.kind {
-                // A v2 one is below /sys, those of v1 are on a tmpfs of criu's: both have their places already.
-                Kind::Cgroup(_) => sources.extend(self.cgroup_binds(root, mount)?),
+                Kind::Cgroup(_) => named.extend(self.cgroup_binds(root, mount)?),
                 Kind::Remount { .. } => {}
-                // criu brings the content of a tmpfs.
-                Kind::Bind(_) if self.is_on_tmpfs(mount) => {
-                    sources.push((format!("/{}", mount.target), mount.source.clone()));
-                }
-                Kind::New(_) if self.is_on_tmpfs(mount) => {}
-                _ => {
-                    let act = || format!("create criu restore mountpoint for {} mount", mount.destination);
-                    sources.extend(make_mount_point(root, mount).during(act)?);
+                Kind::New(_) | Kind::Bind(_) => {
+                    named.extend(self.mount_one(root, mount, sources).during(|| {
+                        format!("create criu restore mountpoint for {} mount", mount.destination)
+                    })?)
                 }
             }
         }
-        Ok(sources)
+        Ok(named)
     }
 
-    fn is_on_tmpfs(&self, mount: &MountPlan) -> bool {
-        self.plan.mounts.iter().any(|other| {
-            let below = mount.target.strip_prefix(&other.target).is_some_and(|rest| rest.starts_with('/'));
-            below && matches!(&other.kind, Kind::New(fs) if fs.name == "tmpfs")
-        })
+    fn mount_one(
+        &self,
+        root: &RootDir,
+        mount: &MountPlan,
+        sources: &mut Sources,
+    ) -> Result<Option<(String, String)>> {
+        let Kind::Bind(bind) = &mount.kind else {
+            // criu brings the file system: mount points in it are no matter of the root.
+            let target = find_target(root, mount, || Ok(Missing::Directory))?;
+            let stand_in = make_file_system(&cgroup_mount::top_file_system(None), "tmpfs", 0, None)?;
+            put_in_place(&stand_in, &target.fd, mount)?;
+            return Ok(None);
+        };
+        let map_source = |index, tree: BorrowedFd<'_>| map_source(self.plan, index, tree);
+        let Mounted::At(fd) = bind::bind(root, mount, bind, sources, &map_source)? else { return Ok(None) };
+        let source = read_link_at(CWD, &format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+        let name = source.strip_prefix(propagation::path_text(&self.plan.path)?).unwrap_or(&source);
+        Ok(Some((name.to_owned(), source.clone())))
     }
 
     /// The container may have been unable to make devices: then they are the host's.
@@ -118,16 +126,4 @@ impl Externals<'_> {
 fn place(root: &RootDir, target: &str) -> String {
     let found = root.find(target, Missing::Fail, Last::Follow);
     format!("/{}", found.map_or(target.to_owned(), |found| found.path))
-}
-
-/// A bind is mounted too, since others may have their mount points in it.
-fn make_mount_point(root: &RootDir, mount: &MountPlan) -> Result<Option<(String, String)>> {
-    let Kind::Bind(bind) = &mount.kind else {
-        find_target(root, mount, || Ok(Missing::Directory))?;
-        return Ok(None);
-    };
-    let source = bind::clone_source(mount, bind)?;
-    let target = find_target(root, mount, || bind::kind_of(&source))?;
-    attach(&source, &target.fd)?;
-    Ok(Some((format!("/{}", target.path), mount.source.clone())))
 }
