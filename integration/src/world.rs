@@ -72,6 +72,13 @@ impl World {
         self.runtime == Runtime::Runc
     }
 
+    /// From now on commands are those of another runtime, over the same state root.
+    pub fn switch_to(&mut self, runtime: Runtime) -> &mut Self {
+        self.program = runtime.program().unwrap_or_else(|missing| panic!("{missing}"));
+        self.runtime = runtime;
+        self
+    }
+
     /// A text that differs between runc 1.1, which is what Debian has, and the runc that knarr follows.
     pub fn pick<'t>(&self, current: &'t str, runc_1_1: &'t str) -> &'t str {
         if self.is_runc() { runc_1_1 } else { current }

@@ -11,7 +11,8 @@ use crate::bundle;
 use crate::error::{During as _, Error, Result};
 use crate::process_id::{Process, ProcessId};
 use crate::record::Record;
-use crate::store::{StateDir, Store};
+use crate::spec::{self, Spec};
+use crate::store::{Maker, StateDir, Store};
 use crate::sys;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -76,6 +77,17 @@ impl Container {
             None => bundle::load_raw(self.record.bundle())
                 .during(|| format!("read the configuration of container {}", self.dir.id())),
         }
+    }
+
+    /// The same, read. A bundle may have changed since: which namespaces a container of runc's has, its state says.
+    pub(crate) fn spec(&self) -> Result<Spec> {
+        let what = || format!("read the configuration of container {}", self.dir.id());
+        let mut spec: Spec =
+            spec::parse(&self.config()?).map_err(|source| Error::Json { what: what(), source })?;
+        if self.dir.maker()? == Maker::Runc {
+            spec.linux.get_or_insert_default().namespaces = self.record.namespaces();
+        }
+        Ok(spec)
     }
 
     /// Its first process; none when that has ended or does not exist yet.

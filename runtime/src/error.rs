@@ -74,6 +74,10 @@ pub(crate) enum Error {
     #[error("{0}")]
     Program(Box<Told>),
 
+    /// criu cannot be run, is too old, or failed; why is in its log.
+    #[error("{0}")]
+    Criu(String),
+
     /// A hook failed; the text holds the hook's index, how it ended and what it printed.
     #[error("{0}")]
     Hook(String),

@@ -9,9 +9,11 @@ mod bitmask;
 mod bundle;
 mod capabilities;
 mod caught_signals;
+mod checkpoint;
 mod cli;
 mod commands;
 mod container;
+mod criu;
 mod design;
 mod doctor;
 mod enter;
@@ -108,6 +110,7 @@ fn failure(command: &Command) -> (Option<&'static str>, u8) {
 fn run(globals: &Globals, command: Command) -> Result<u8> {
     let done = |()| 0;
     match command {
+        Command::Checkpoint(args) => commands::checkpoint::run(globals, &args).map(done),
         Command::Create(args) => commands::create::run(globals, &args).map(done),
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
         Command::Doctor(args) => commands::doctor::run(globals, &args).map(exit_code),
@@ -118,6 +121,7 @@ fn run(globals: &Globals, command: Command) -> Result<u8> {
         Command::List(args) => commands::list::run(globals, &args).map(done),
         Command::Pause(args) => commands::pause::run(globals, &args).map(done),
         Command::Ps(args) => commands::ps::run(globals, &args).map(done),
+        Command::Restore(args) => commands::restore::run(globals, &args).map(exit_code),
         Command::Resume(args) => commands::resume::run(globals, &args).map(done),
         Command::Run(args) => commands::run::run(globals, &args).map(exit_code),
         Command::Seccomp(args) => commands::seccomp::run(&args).map(done),

@@ -148,6 +148,17 @@ impl Record {
             .collect()
     }
 
+    pub(crate) fn has_namespace(&self, kind: Kind) -> bool {
+        self.config.namespaces.iter().any(|namespace| namespace.kind == kind.state_key())
+    }
+
+    /// Where it got a namespace of this kind from that it did not make.
+    pub(crate) fn joined_namespace(&self, kind: Kind) -> Option<&Path> {
+        let mut namespaces = self.config.namespaces.iter();
+        let path = namespaces.find(|namespace| namespace.kind == kind.state_key())?.path.as_path();
+        (!path.as_os_str().is_empty()).then_some(path)
+    }
+
     /// The bundle's directory; empty when no label names it.
     pub(crate) fn bundle(&self) -> &Path {
         let path = self.config.labels.iter().find_map(|label| label.strip_prefix(BUNDLE_LABEL));

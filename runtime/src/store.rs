@@ -8,9 +8,9 @@ mod maker;
 
 use std::cell::Cell;
 use std::fs::DirBuilder;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 
@@ -25,6 +25,8 @@ const STATE_NEXT: &str = "state.json.next";
 const CONFIG: &str = "config.json";
 const CONFIG_NEXT: &str = "config.json.next";
 const GATE: &str = "exec.fifo";
+/// Where criu has the root of a container that it restores, in a mount namespace of its own; runc's name.
+const CRIU_ROOT: &str = "criu-root";
 
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 /// 0711: a container's user may pass through to a socket it was given, but not look around.
@@ -213,6 +215,17 @@ impl StateDir {
         Ok(sys::unlink_at(self.dir.as_fd(), GATE, AtFlags::empty())?)
     }
 
+    /// Returns its absolute path, without links.
+    pub(crate) fn make_criu_root(&self) -> Result<PathBuf> {
+        sys::mkdir_at(self.dir.as_fd(), CRIU_ROOT, PASSABLE)?;
+        let path = format!("/proc/self/fd/{}/{CRIU_ROOT}", self.dir.as_raw_fd());
+        Ok(sys::resolve_dir(Path::new(&path)).named(|| format!("open {CRIU_ROOT}"))?)
+    }
+
+    pub(crate) fn remove_criu_root(&self) -> Result<()> {
+        Ok(sys::unlink_at(self.dir.as_fd(), CRIU_ROOT, AtFlags::REMOVEDIR)?)
+    }
+
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let file = match sys::open_at(self.dir.as_fd(), name, OFlags::RDONLY, Mode::empty()) {
             Err(error) if error.errno == Errno::NOENT => return Ok(None),
@@ -300,7 +313,6 @@ mod tests {
     use std::fs;
     use std::io::{Read as _, Write as _};
     use std::os::unix::fs::{MetadataExt as _, symlink};
-    use std::path::PathBuf;
 
     use super::*;
 

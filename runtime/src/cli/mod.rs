@@ -5,6 +5,7 @@
 //! but reading the arguments and the environment.
 
 mod create;
+mod criu;
 mod events;
 mod exec;
 mod flag;
@@ -21,6 +22,7 @@ mod update;
 mod verb;
 
 pub(crate) use create::CreateArgs;
+pub(crate) use criu::CriuArgs;
 pub(crate) use events::EventsArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use globals::Globals;
@@ -43,6 +45,7 @@ pub(crate) struct Invocation {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    Checkpoint(CriuArgs),
     Create(CreateArgs),
     Delete(DeleteArgs),
     Doctor(DoctorArgs),
@@ -53,6 +56,7 @@ pub(crate) enum Command {
     List(ListArgs),
     Pause(ContainerArgs),
     Ps(PsArgs),
+    Restore(CriuArgs),
     Resume(ContainerArgs),
     Run(CreateArgs),
     Seccomp(SeccompArgs),

@@ -96,6 +96,24 @@ fn clone_directory(path: &Path) -> sys::Result<OwnedFd> {
 
 const SAFE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 
+/// What a mount consists of where it shows directories of the host: their names in it, and their paths.
+pub(super) fn binds(view: &CgroupView<'_>) -> Result<Vec<(String, String)>> {
+    if view.namespace || view.hierarchies.mode() == Mode::Unified {
+        return Ok(Vec::new());
+    }
+    let named = view.hierarchies.into_iter().filter_map(|hierarchy| Some((hierarchy, name_of(hierarchy)?)));
+    named
+        .map(|(hierarchy, name)| {
+            let source = own_directory(hierarchy, view)?;
+            Ok((name.to_owned(), source.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+fn name_of(hierarchy: &Hierarchy) -> Option<&str> {
+    hierarchy.mount_point.file_name()?.to_str()
+}
+
 /// A tmpfs with a directory per hierarchy, and a link per controller of those that have several.
 fn mount_legacy(
     root: &RootDir,
@@ -111,9 +129,7 @@ fn mount_legacy(
     // The usual flags are good for all of it: they are set at once, in the end.
     let at_once = !view.namespace && attributes & SAFE == SAFE;
     for hierarchy in view.hierarchies {
-        let Some(name) = hierarchy.mount_point.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
+        let Some(name) = name_of(hierarchy) else { continue };
         let made = open_hierarchy(hierarchy, view, SAFE | readonly)?;
         if !view.namespace && !at_once {
             bind::set_flags(&made, Depth::One, mount)?;
@@ -131,7 +147,7 @@ fn mount_legacy(
     Ok(Mounted::At(top))
 }
 
-fn top_file_system(label: Option<&str>) -> FileSystem {
+pub(super) fn top_file_system(label: Option<&str>) -> FileSystem {
     let pair = |key: &str, value: &str| FsOption::Pair(key.into(), value.into());
     let context = label.map(|label| pair("context", label));
     let options = [pair("mode", "755")].into_iter().chain(context).collect();
