@@ -5,9 +5,9 @@
 //! `__assert_fail`: its message is translated, translations are converted, conversions are loaded, and a sixth of the
 //! program would be code for that. The functions here take those few names first. They are weak: a C library that is
 //! arranged in another way has its own.
-#![cfg_attr(test, allow(dead_code))]
+#![allow(dead_code, reason = "a dynamic C library, or a test, has none of it")]
 
-use std::ffi::{CStr, c_char, c_int, c_long};
+use std::ffi::{CStr, c_char, c_int};
 use std::io::Write as _;
 
 unsafe extern "C" {
@@ -15,56 +15,56 @@ unsafe extern "C" {
     fn strerrordesc_np(errno: c_int) -> *const c_char;
 }
 
-/// Defines a weak symbol that goes on to a function here.
-macro_rules! weak {
-    ($($name:literal => $function:ident),* $(,)?) => {
-        $(
-            #[cfg(not(test))]
-            std::arch::global_asm!(
+#[cfg(all(not(test), target_feature = "crt-static", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod names {
+    use std::arch::global_asm;
+    use std::ffi::{c_char, c_int, c_long};
+
+    #[cfg(target_arch = "x86_64")]
+    macro_rules! jump {
+        () => {
+            "jmp {}"
+        };
+    }
+    #[cfg(target_arch = "aarch64")]
+    macro_rules! jump {
+        () => {
+            "b {}"
+        };
+    }
+
+    /// Defines a weak function that goes on to one of this file.
+    macro_rules! weak {
+        ($name:literal, $function:path) => {
+            global_asm!(
                 concat!(".weak ", $name),
                 concat!(".type ", $name, ", %function"),
                 concat!($name, ":"),
                 jump!(),
                 sym $function,
             );
-        )*
-    };
-}
+        };
+    }
 
-#[cfg(all(target_arch = "x86_64", not(test)))]
-macro_rules! jump {
-    () => {
-        "jmp {}"
-    };
-}
-#[cfg(all(target_arch = "aarch64", not(test)))]
-macro_rules! jump {
-    () => {
-        "b {}"
-    };
-}
+    weak!("__assert_fail", super::assert_fail);
+    weak!("__strerror_r", super::errno_text);
+    weak!("fork", super::fork);
+    weak!("fprintf", super::print_nothing);
 
-weak! {
-    "__assert_fail" => assert_fail,
-    "__strerror_r" => errno_text,
-    "fork" => fork,
-    "fprintf" => print_nothing,
+    // What malloc_stats(3) would print to, and the functions that the tables of ctype(3) name for wide characters.
+    global_asm!(
+        ".pushsection .bss, \"aw\", %nobits",
+        ".balign 8",
+        ".weak stderr, __wcsmbs_gconv_fcts_c",
+        "stderr: .zero 8",
+        "__wcsmbs_gconv_fcts_c: .zero 32",
+        ".popsection",
+    );
+
+    /// The start-up code reads those tables, but does not ask the linker for them. This does.
+    #[used]
+    static NEEDS_CTYPE: unsafe extern "C" fn(*const c_char, *mut *mut c_char, c_int) -> c_long = libc::strtol;
 }
-
-// What malloc_stats(3) would print to, and the functions that the tables of ctype(3) name for wide characters.
-#[cfg(not(test))]
-std::arch::global_asm!(
-    ".pushsection .bss, \"aw\", %nobits",
-    ".balign 8",
-    ".weak stderr, __wcsmbs_gconv_fcts_c",
-    "stderr: .zero 8",
-    "__wcsmbs_gconv_fcts_c: .zero 32",
-    ".popsection",
-);
-
-/// The start-up code reads those tables, but does not ask the linker for them. This does.
-#[used]
-static NEEDS_CTYPE: unsafe extern "C" fn(*const c_char, *mut *mut c_char, c_int) -> c_long = libc::strtol;
 
 /// assert(3): the C library has found itself damaged.
 extern "C" fn assert_fail(
