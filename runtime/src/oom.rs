@@ -16,8 +16,9 @@ pub(crate) fn kills(cgroup: &Cgroup) -> u64 {
     cgroup.oom_kills().unwrap_or(0)
 }
 
-/// Whether there are more of them than there were, and this process of the cgroup has ended.
-pub(crate) fn has_killed(child: &Child, cgroup: &Cgroup, before: u64) -> bool {
-    let ended = || sys::poll_readable(child.pidfd.as_fd(), Instant::now() + LAST_BREATH);
-    kills(cgroup) > before && ended().unwrap_or(false)
+/// Whether there are more of them than there were, and this process of the cgroup has ended; one that is not known any
+/// more has.
+pub(crate) fn has_killed(child: Option<&Child>, cgroup: &Cgroup, before: u64) -> bool {
+    let ended = |child: &Child| sys::poll_readable(child.pidfd.as_fd(), Instant::now() + LAST_BREATH);
+    kills(cgroup) > before && child.is_none_or(|child| ended(child).unwrap_or(false))
 }

@@ -433,7 +433,7 @@ impl<'a> Making<'a> {
             return Error::During { act: during_init(), source: Box::new(words) };
         }
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return error };
-        if error.is_reported() || !oom::has_killed(child, cgroup, 0) {
+        if error.is_reported() || !oom::has_killed(Some(child), cgroup, 0) {
             return error;
         }
         log::debug(format_args!("{}", error.line()));

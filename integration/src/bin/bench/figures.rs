@@ -29,7 +29,8 @@ pub(crate) fn print_times(work: &str, subjects: &[&Subject], times: &[Vec<Durati
     println!("{work:<22} {} | {}", shown.join("  "), ratios.join("  "));
 }
 
-/// The median over the rounds of how much longer `with` took than `without`, for each subject.
+/// How much longer `with` took than `without`, for each subject: the median over the rounds, and in brackets between the
+/// fastest rounds, which other work on the machine disturbs least.
 pub(crate) fn print_differences(
     what: &str,
     subjects: &[&Subject],
@@ -44,7 +45,8 @@ pub(crate) fn print_differences(
             let mut differences: Vec<f64> = differences.collect();
             differences.sort_unstable_by(f64::total_cmp);
             let median = differences.get(differences.len() / 2).copied().unwrap_or(0.0);
-            format!("{} {median:+.2}", subject.runtime.name())
+            let fastest = |times: &[Duration]| times.iter().min().map_or(0.0, milliseconds);
+            format!("{} {median:+.2} ({:+.2})", subject.runtime.name(), fastest(with) - fastest(without))
         })
         .collect();
     println!("{what:<22} {}", shown.join("  "));
@@ -117,8 +119,8 @@ fn trace(subject: &Subject, flags: &[&str], args: &[&str]) -> Result<(Child, Pat
 fn peak_memory(subject: &Subject) -> Result<i64, String> {
     let child = subject.command(&["run", subject.id()]).spawn().map_err(|error| error.to_string())?;
     let pid = i32::try_from(child.id()).map_err(|error| error.to_string())?;
-    let (status, memory) = sys::wait_with_usage(pid).map_err(|error| error.to_string())?;
-    if status == 0 { Ok(memory) } else { Err(format!("run: wait status {status}")) }
+    let (status, usage) = sys::wait_with_usage(pid).map_err(|error| error.to_string())?;
+    if status == 0 { Ok(usage.memory) } else { Err(format!("run: wait status {status}")) }
 }
 
 fn milliseconds(time: &Duration) -> f64 {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use knarr_integration::{Layout, Runtime};
 use rustix::mount::{UnmountFlags, unmount};
-use subject::{Load, Subject, Work};
+use subject::{Load, Subject, Time, Work};
 
 const ROUNDS: usize = 30;
 
@@ -44,7 +44,7 @@ fn compare(layout: Layout, rounds: usize) -> Result<(), String> {
     for work in [Work::Run, Work::Life, Work::Exec, Work::Stats, Work::Version] {
         let subjects = those_able(&subjects, work);
         let times = interleave(&subjects, work, rounds)?;
-        figures::print_times(work.name(), &subjects, &times);
+        figures::print_times(work.name(), &subjects, &walls(&times));
     }
     compare_loads(&subjects, Load::Filter, rounds)?;
     compare_loads(&subjects, Load::Limits, rounds)?;
@@ -86,11 +86,20 @@ fn compare_loads(subjects: &[Subject], load: Load, rounds: usize) -> Result<(), 
         subject.finish(works[1])?;
     }
     for (work, times) in works.iter().zip(&times) {
-        figures::print_times(work.name(), &subjects, times);
+        figures::print_times(work.name(), &subjects, &walls(times));
     }
     let [without, with] = &times;
-    figures::print_differences("that is more by", &subjects, without, with);
+    figures::print_differences("that is more by", &subjects, &walls(without), &walls(with));
+    figures::print_differences("of processor time", &subjects, &processors(without), &processors(with));
     Ok(())
+}
+
+fn walls(times: &[Vec<Time>]) -> Vec<Vec<Duration>> {
+    times.iter().map(|times| times.iter().map(|time| time.wall).collect()).collect()
+}
+
+fn processors(times: &[Vec<Time>]) -> Vec<Vec<Duration>> {
+    times.iter().map(|times| times.iter().map(|time| time.processor).collect()).collect()
 }
 
 /// Debian's crun refuses a hybrid whose cgroup2 has controllers; without cgroup2 all three run. The mount
@@ -108,7 +117,7 @@ fn suit_crun(layout: Layout) {
 }
 
 /// The times of each subject, one a round; the order of the subjects turns by one in each round.
-fn interleave(subjects: &[&Subject], work: Work, rounds: usize) -> Result<Vec<Vec<Duration>>, String> {
+fn interleave(subjects: &[&Subject], work: Work, rounds: usize) -> Result<Vec<Vec<Time>>, String> {
     let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
     for subject in subjects {
         subject.prepare(work)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use knarr_integration::bundle::{default_config, docker_profile};
 use knarr_integration::runtime::{SYS_RESOURCE, busybox, we_hold};
 use knarr_integration::wait::gone_within;
-use knarr_integration::{Layout, Runtime, Value, json, leftovers};
+use knarr_integration::{Layout, Runtime, Value, json, leftovers, sys};
 
 /// What is timed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,19 @@ impl Work {
             Work::Create(Load::Filter) => "create with a filter",
             Work::Create(Load::Limits) => "create with limits",
         }
+    }
+}
+
+/// How long the runtime's commands took, and how much of a processor they and those that they waited for had.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Time {
+    pub(crate) wall: Duration,
+    pub(crate) processor: Duration,
+}
+
+impl Time {
+    fn plus(self, other: Self) -> Self {
+        Self { wall: self.wall + other.wall, processor: self.processor + other.processor }
     }
 }
 
@@ -112,15 +125,18 @@ impl Subject {
         fs::write(self.dir.join("config.json"), config.to_string())
     }
 
-    /// cgroup2 may have no controllers: then its own files are what can be limited.
+    /// Wide enough not to slow the container's start itself. cgroup2 may have no controllers: then its own files are what
+    /// can be limited.
     fn add_limits(&self, config: &mut Value) {
         let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
         let has = |name: &str| controllers.split_whitespace().any(|one| one == name);
+        let cpus = std::thread::available_parallelism()
+            .map_or_else(|_| "0".to_owned(), |count| format!("0-{}", count.get() - 1));
         let limits = &mut config["linux"]["resources"];
         if self.layout == Layout::Hybrid || has("memory") {
             limits["memory"] = json!({"limit": 512 << 20, "reservation": 256 << 20, "swap": 768 << 20});
             limits["cpu"] =
-                json!({"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0"});
+                json!({"shares": 512, "quota": 900_000, "period": 100_000, "cpus": cpus, "mems": "0"});
             limits["pids"] = json!({"limit": 100});
         }
         if has("hugetlb") {
@@ -175,7 +191,7 @@ impl Subject {
     }
 
     /// Does the work once; gives the time of the runtime's commands.
-    pub(crate) fn perform(&self, work: Work) -> Result<Duration, String> {
+    pub(crate) fn perform(&self, work: Work) -> Result<Time, String> {
         match work {
             Work::Run => self.call(&["run", self.id()]),
             Work::Exec => self.call(&["exec", self.id(), "/bin/true"]),
@@ -194,7 +210,8 @@ impl Subject {
                 if !gone_within(pid, Duration::from_secs(10)) {
                     return Err("the program does not end".into());
                 }
-                Ok(created + started + self.call(&["delete", self.id()])?)
+                let deleted = self.call(&["delete", self.id()])?;
+                Ok([created, started, deleted].into_iter().fold(Time::default(), Time::plus))
             }
         }
     }
@@ -209,11 +226,14 @@ impl Subject {
         done.is_ok()
     }
 
-    fn call(&self, args: &[&str]) -> Result<Duration, String> {
+    fn call(&self, args: &[&str]) -> Result<Time, String> {
         let begun = Instant::now();
-        let status = self.command(args).status().map_err(|error| error.to_string())?;
-        let time = begun.elapsed();
-        if status.success() { Ok(time) } else { Err(format!("{} {args:?}: {status}", self.runtime.name())) }
+        let child = self.command(args).spawn().map_err(|error| error.to_string())?;
+        let pid = i32::try_from(child.id()).map_err(|error| error.to_string())?;
+        let (status, usage) = sys::wait_with_usage(pid).map_err(|error| error.to_string())?;
+        let time = Time { wall: begun.elapsed(), processor: usage.processor };
+        let failed = || format!("{} {args:?}: wait status {status}", self.runtime.name());
+        if status == 0 { Ok(time) } else { Err(failed()) }
     }
 
     fn pid(&self) -> Result<i32, String> {
