@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use knarr_integration::{Answer, Layout, Runtime, Value, World, bundle, eventually, json, play, wait};
 use rustix::mount::{UnmountFlags, unmount};
@@ -278,6 +279,50 @@ taken_over! {
     }
 }
 
+/// Containers in a scope of systemd's; crun puts their processes one cgroup further down.
+mod by_systemd {
+    use super::*;
+
+    fn case(world: &mut World) {
+        let scope = format!("knarr-{}.scope", world.id);
+        world.set("/linux/cgroupsPath", format!("system.slice:knarr:{}", world.id));
+        world.cgroup = format!("/system.slice/{scope}");
+        world.probe(&["block", "echo", "ready", "wait"]).write_config();
+        let mut running = world.begin(world.command(&["--systemd-cgroup", "create", &world.id]));
+        running.end().assert_ok();
+        assert_eq!(knarr_status(world), "created");
+        knarr(world, &["start", &world.id]).assert_ok();
+        running.wait_for("ready");
+        let id = world.id.clone();
+        knarr(world, &["exec", &id, "/bin/sh", "-c", "exit 7"]).assert_code(7);
+        knarr(world, &["pause", &id]).assert_ok();
+        assert_eq!((knarr_status(world).as_str(), world.status().as_str()), ("paused", "paused"));
+        knarr(world, &["resume", &id]).assert_ok();
+        knarr(world, &["update", "--pids-limit", "77", &id]).assert_ok();
+        let show = Command::new("systemctl")
+            .args(["show", "--property=TasksMax", &scope])
+            .output()
+            .expect("systemctl");
+        assert_eq!(String::from_utf8_lossy(&show.stdout).trim(), "TasksMax=77");
+        knarr(world, &["delete", "--force", &id]).assert_ok();
+        world.assert_nothing_left();
+        let active = Command::new("systemctl").args(["is-active", &scope]).output().expect("systemctl");
+        assert!(!active.status.success(), "the unit is left");
+    }
+
+    #[test]
+    #[ignore = "run by make test-vm"]
+    fn runc_v2() {
+        play(concat!(module_path!(), "::runc"), Runtime::Runc, Layout::Unified, case);
+    }
+
+    #[test]
+    #[ignore = "run by make test-vm"]
+    fn crun_v2() {
+        play(concat!(module_path!(), "::crun"), Runtime::Crun, Layout::Unified, case);
+    }
+}
+
 /// The other way: containers of ours after going back to runc, which reads our state file.
 mod back {
     use super::*;
@@ -302,6 +347,12 @@ mod back {
             assert_eq!(world.status(), "paused");
             runc(world, &["resume", &world.id]).assert_ok();
             assert_eq!(world.status(), "running");
+            if world.is_v1() {
+                runc(world, &["update", "--pids-limit", "77", &world.id]).assert_ok();
+                let limit = fs::read_to_string(world.cgroup_dir("pids").join("pids.max")).expect("pids.max");
+                assert_eq!(limit.trim(), "77");
+                assert_eq!(world.exec(&[], &["/bin/sh", "-c", "exit 8"]).code(), 8);
+            }
             runc(world, &["kill", &world.id, "KILL"]).assert_ok();
             world.wait_status("stopped");
             runc(world, &["delete", &world.id]).assert_ok();

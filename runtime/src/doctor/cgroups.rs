@@ -71,6 +71,7 @@ fn layout(hierarchies: &Hierarchies) -> Check {
 
 /// Where the caller's containers go: below the top for root, else below the caller's own cgroup.
 fn place(hierarchies: &Hierarchies, hierarchy: &Hierarchy) -> PathBuf {
+    // Where that cannot be told, the attempt below the top says why nothing can be made.
     let own = hierarchies.own(hierarchy).unwrap_or_default();
     let below = if rustix::process::geteuid().is_root() {
         Path::new("")
