@@ -64,7 +64,10 @@ fn device(index: usize, rule: &DeviceRule) -> Result<Option<(Device, Access)>, R
         }
     };
     let (major, minor) = (rule.major.unwrap_or(-1), rule.minor.unwrap_or(-1));
-    Ok(Some((Device { kind, major: number(index, major)?, minor: number(index, minor)? }, Access::parse(&rule.access))))
+    Ok(Some((
+        Device { kind, major: number(index, major)?, minor: number(index, minor)? },
+        Access::parse(&rule.access),
+    )))
 }
 
 /// Negative is any.
