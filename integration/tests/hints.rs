@@ -137,6 +137,13 @@ cases! {
         assert!(told["hint"].as_str().is_some_and(|hint| hint.contains("CPUs or memory nodes")), "{told}");
     }
 
+    knarr_v1("cgroup2 has no controllers here") fn a_cgroup_without_processors(world) {
+        world.up_waiting();
+        fs::create_dir(world.cgroup_dir("cpuset").join("empty")).expect("a cgroup that nobody has filled");
+        let told = error(&world.call(&["--log-format", "json", "exec", "--cgroup", "cpuset:empty", &world.id, "/bin/true"]));
+        assert_told(&told, libc::ENOSPC, None, "error adding pid", "is empty: fill it");
+    }
+
     knarr_v1("cgroup2 has no controllers here") fn a_memory_limit_below_what_is_used(world) {
         world.up_waiting();
         let told = error(&world.call(&["--log-format", "json", "update", "--memory", "4096", &world.id]));

@@ -57,16 +57,17 @@ impl Check {
     fn of<T: Into<String>, E: Into<Error>>(
         name: &'static str,
         tried: Result<T, E>,
-        (status, effect): (Status, &'static str),
+        otherwise: (Status, &'static str),
     ) -> Self {
         match tried {
             Ok(found) => Self::ok(name, found),
-            Err(error) => {
-                let error = error.into();
-                let advice = hint::of(&error).unwrap_or_default();
-                Self { name, status, found: error.line(), effect, advice }
-            }
+            Err(error) => Self::failed(name, &error.into(), otherwise),
         }
+    }
+
+    fn failed(name: &'static str, error: &Error, (status, effect): (Status, &'static str)) -> Self {
+        let advice = hint::of(error).unwrap_or_default();
+        Self { name, status, found: error.line(), effect, advice }
     }
 
     /// Replaces an advice that nobody gave.
@@ -82,7 +83,7 @@ impl Check {
 fn in_child(
     flags: libc::c_int,
     cgroup: Option<BorrowedFd<'_>>,
-    trial: impl FnOnce() -> sys::Result<()>,
+    trial: &dyn Fn() -> sys::Result<()>,
 ) -> sys::Result<()> {
     match sys::clone3(flags.unsigned_abs().into(), cgroup)? {
         Side::Child => sys::exit_now(trial().map_or_else(|error| error.errno.raw_os_error(), |()| 0)),

@@ -96,6 +96,18 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_is_found_by_its_directory() {
+        for (path, name) in [
+            ("/sys/fs/cgroup/system.slice/runc-a.scope", Some("runc-a.scope")),
+            ("/sys/fs/cgroup/machine.slice/libpod-a.scope/container", Some("libpod-a.scope")),
+            ("/sys/fs/cgroup/a.slice/a-b.slice", Some("a-b.slice")),
+            ("/", None),
+        ] {
+            assert_eq!(Unit::at(Path::new(path)).map(|unit| unit.name).as_deref(), name, "{path}");
+        }
+    }
+
+    #[test]
     fn slices_are_expanded() {
         for (slice, path) in [
             ("system.slice", "system.slice"),

@@ -9,8 +9,8 @@ use rustix::fs::{CWD, OFlags};
 
 use super::Status::{Broken, Fallback, Missing};
 use super::{Check, in_child, own_name, setting};
+use crate::sys::Named as _;
 use crate::sys::files::open_at;
-use crate::sys::{self, Named as _};
 
 /// What an engine may ask for.
 const WANTED: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
@@ -19,11 +19,9 @@ pub(super) fn checks() -> Vec<Check> {
     let hierarchies = match Hierarchies::discover() {
         Ok(hierarchies) => hierarchies,
         Err(error) => {
-            let failed: Result<&str, _> = Err(error);
             let effect = (Broken, "no container has a cgroup, unless --cgroup-manager=disabled is given");
-            return vec![
-                Check::of("cgroup layout", failed, effect).advise("mount cgroup2 on /sys/fs/cgroup"),
-            ];
+            let check = Check::failed("cgroup layout", &error.into(), effect);
+            return vec![check.advise("mount cgroup2 on /sys/fs/cgroup")];
         }
     };
     let mut checks = vec![layout(&hierarchies)];
@@ -89,8 +87,7 @@ fn made(hierarchies: &Hierarchies, hierarchy: &Hierarchy) -> Check {
     let effect =
         "containers have no cgroup: no limits, no pause, and rootless ones run only without resources";
     if let Err(error) = fs::create_dir(&path).named(|| format!("mkdir({})", path.display())) {
-        let failed: sys::Result<&str> = Err(error);
-        return Check::of(name, failed, (status, effect))
+        return Check::failed(name, &error.into(), (status, effect))
             .advise("mount it writable, or have systemd delegate a cgroup to the user (Delegate=yes)");
     }
     let check = if hierarchy.is_v2() { entered(name, &path) } else { Check::ok(name, "made") };
@@ -103,7 +100,7 @@ fn made(hierarchies: &Hierarchies, hierarchy: &Hierarchy) -> Check {
 fn entered(name: &'static str, path: &Path) -> Check {
     let has = |file: &str| path.join(file).exists();
     let born = open_at(CWD, &path.to_string_lossy(), OFlags::PATH | OFlags::DIRECTORY)
-        .and_then(|dir| in_child(0, Some(dir.as_fd()), || Ok(())));
+        .and_then(|dir| in_child(0, Some(dir.as_fd()), &|| Ok(())));
     let (freeze, kill) = (has("cgroup.freeze"), has("cgroup.kill"));
     let check = Check::of(
         name,

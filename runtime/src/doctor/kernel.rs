@@ -29,12 +29,12 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 fn namespaces() -> [Check; 5] {
-    let made = |flags| in_child(around() | flags, None, || Ok(())).map(|()| "made");
+    let made = |flags| in_child(around() | flags, None, &|| Ok(())).map(|()| "made");
     let usual =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let users = if around() == 0 { Missing } else { Broken };
     // The whole of proc must be visible for a user namespace to get its own.
-    let proc = in_child(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID, None, || {
+    let proc = in_child(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID, None, &|| {
         let fs = open_fs("proc")?;
         create_fs(&fs)?;
         mount_fs(&fs, 0).map(drop)
@@ -53,7 +53,7 @@ fn namespaces() -> [Check; 5] {
         Check::of("time namespace", made(NEW_TIME), (Missing, "linux.namespaces of type time fails")),
         Check::of(
             "user namespace",
-            in_child(libc::CLONE_NEWUSER, None, || Ok(())).map(|()| limits_on_users()),
+            in_child(libc::CLONE_NEWUSER, None, &|| Ok(())).map(|()| limits_on_users()),
             (users, "linux.namespaces of type user fails, and no container runs without root"),
         ),
         Check::of(
@@ -82,7 +82,7 @@ fn limits_on_users() -> String {
 fn processes() -> [Check; 3] {
     let own = rustix::process::getpid();
     let name = std::ffi::CString::from(c"_ses.knarr-doctor");
-    let keyring = in_child(0, None, || match keyring::create(&name, Searchable::ByUser) {
+    let keyring = in_child(0, None, &|| match keyring::create(&name, Searchable::ByUser) {
         Ok(None) => Ok(()),
         _ => Err(sys::Error { call: "keyctl(JOIN_SESSION_KEYRING)".into(), errno: sys::Errno::DQUOT }),
     });
@@ -105,19 +105,19 @@ fn processes() -> [Check; 3] {
 fn mounts() -> [Check; 5] {
     let within = around() | libc::CLONE_NEWNS;
     let read_only = MountChange { set: libc::MOUNT_ATTR_RDONLY, ..MountChange::default() };
-    let own_exe = in_child(0, None, || {
+    let own_exe = in_child(0, None, &|| {
         let tree = clone_tree(CWD, "/proc/self/exe", Depth::One)?;
         change_mount(&tree, Depth::One, &read_only)
     });
     [
         Check::of(
             "mount interface",
-            in_child(within, None, || tmpfs().map(drop)).map(|()| "fsopen, fsconfig, fsmount"),
+            in_child(within, None, &|| tmpfs().map(drop)).map(|()| "fsopen, fsconfig, fsmount"),
             (Broken, "nothing can be mounted"),
         ),
         Check::of(
             "mount_setattr",
-            in_child(within, None, || change_mount(tmpfs()?, Depth::Tree, &read_only)).map(|()| "works"),
+            in_child(within, None, &|| change_mount(tmpfs()?, Depth::Tree, &read_only)).map(|()| "works"),
             (Broken, "mounts cannot be made read-only"),
         )
         .advise("Linux 5.12 has it; a seccomp filter around this process may hide it"),
