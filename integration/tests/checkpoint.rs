@@ -9,6 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{chown, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 use knarr_integration::console::Receiver;
 use knarr_integration::world::read;
@@ -31,6 +32,17 @@ fn command(world: &World, words: &[&str]) -> Command {
     command
 }
 
+/// At its first run criu finds out what the kernel can do: it has modules loaded, for which an emulated machine takes a
+/// minute, and leaves the cgroup2 superblock with other options.
+fn warm_criu(world: &mut World) {
+    static WARM: Once = Once::new();
+    WARM.call_once(|| {
+        let output = Command::new("criu").arg("check").output().expect("criu");
+        assert!(output.status.success(), "criu check: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    world.accept_mounts();
+}
+
 fn log(world: &World) -> String {
     world.dir.join("log").to_str().expect("utf-8").to_owned()
 }
@@ -47,6 +59,7 @@ fn silent(world: &World, words: &[&str]) {
 /// A detached container with `script`, whose stdio is the null device.
 #[track_caller]
 fn run(world: &mut World, script: &str) {
+    warm_criu(world);
     world.args(&["/bin/sh", "-c", script]).write_config();
     silent(world, &["run", "--detach", &world.id]);
     world.wait_status("running");
@@ -192,6 +205,7 @@ cases! {
     }
 
     criu fn a_terminal_is_handed_over_again(world) {
+        warm_criu(world);
         world.set("/process/terminal", true).args(&["/bin/sh", "-c", "while read x; do echo got $x; done"]);
         world.write_config();
         let (socket, path) = receiver(world, "first");
@@ -209,6 +223,7 @@ cases! {
     }
 
     criu fn pipes_are_replaced_by_those_of_the_caller(world) {
+        warm_criu(world);
         world.args(&["/bin/sh", "-c", "while read x; do echo got $x; done; exit 9"]).write_config();
         let piped = |words: &[&str]| {
             let mut command = command(world, words);
@@ -452,6 +467,7 @@ cases! {
     }
 
     criu fn systemd_has_the_container_in_its_scope(world) {
+        warm_criu(world);
         world.set("/linux/cgroupsPath", format!("system.slice:knarr:{}", world.id));
         world.cgroup = format!("/system.slice/knarr-{}.scope", world.id);
         world.push("/process/env", json!("TOLD=a told thing"));
