@@ -40,7 +40,7 @@ pub use world::World;
 /// - `v1`, `v2`: both runtimes, that layout;
 /// - `knarr("why")`, `knarr_v1("why")`, `knarr_v2("why")`: ours alone, because runc 1.1 differs or lacks it;
 /// - `not_runc_v1("why")`, `not_runc_v2("why")`: everywhere but there;
-/// - `criu`, `knarr_criu("why")`: v2, ignored unless asked for, because not every machine has a criu that its kernel suits;
+/// - `machine`, `knarr_machine("why")`: v2, ignored unless asked for: it needs what the machine of `make test-vm` has;
 /// - `limits`, `v2_limits`, `knarr_limits("why")`, `knarr_v2_limits("why")`, `not_runc_v2_limits("why")`: as those without
 ///   `_limits` and `everywhere`, but ignored on v2 unless `--ignored` or `--include-ignored` says that cgroup2 has the
 ///   controllers here.
@@ -107,12 +107,12 @@ macro_rules! combinations {
     (limits) => { $crate::combinations!(v1); $crate::combinations!(v2_limits); };
     (knarr_limits) => { $crate::combinations!(knarr_v1); $crate::combinations!(knarr_v2_limits); };
     (not_runc_v2_limits) => { $crate::combinations!(knarr_limits); $crate::combinations!(runc_v1); };
-    (criu) => {
-        $crate::combinations!(knarr_criu);
-        $crate::combinations!(@ #[ignore = "needs a criu for this kernel"] runc_v2, Runc, Unified);
+    (machine) => {
+        $crate::combinations!(knarr_machine);
+        $crate::combinations!(@ #[ignore = "run by make test-vm"] runc_v2, Runc, Unified);
     };
-    (knarr_criu) => {
-        $crate::combinations!(@ #[ignore = "needs a criu for this kernel"] knarr_v2, Knarr, Unified);
+    (knarr_machine) => {
+        $crate::combinations!(@ #[ignore = "run by make test-vm"] knarr_v2, Knarr, Unified);
     };
     (v2_limits) => {
         $crate::combinations!(knarr_v2_limits);

@@ -9,6 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{chown, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 use knarr_integration::console::Receiver;
 use knarr_integration::world::read;
@@ -31,6 +32,17 @@ fn command(world: &World, words: &[&str]) -> Command {
     command
 }
 
+/// At its first run criu finds out what the kernel can do: it has modules loaded, for which an emulated machine takes a
+/// minute, and leaves the cgroup2 superblock with other options.
+fn warm_criu(world: &mut World) {
+    static WARM: Once = Once::new();
+    WARM.call_once(|| {
+        let output = Command::new("criu").arg("check").output().expect("criu");
+        assert!(output.status.success(), "criu check: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    world.accept_mounts();
+}
+
 fn log(world: &World) -> String {
     world.dir.join("log").to_str().expect("utf-8").to_owned()
 }
@@ -47,6 +59,7 @@ fn silent(world: &World, words: &[&str]) {
 /// A detached container with `script`, whose stdio is the null device.
 #[track_caller]
 fn run(world: &mut World, script: &str) {
+    warm_criu(world);
     world.args(&["/bin/sh", "-c", script]).write_config();
     silent(world, &["run", "--detach", &world.id]);
     world.wait_status("running");
@@ -120,7 +133,7 @@ fn receiver(world: &World, name: &str) -> (Receiver, String) {
 }
 
 cases! {
-    criu fn a_container_goes_on_where_it_was(world) {
+    machine fn a_container_goes_on_where_it_was(world) {
         run_counter(world);
         let pid = world.pid();
         for _ in 0..2 {
@@ -138,7 +151,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    criu fn a_container_may_be_left_running(world) {
+    machine fn a_container_may_be_left_running(world) {
         run_counter(world);
         let pid = world.pid();
         checkpoint(world, &["--leave-running"]);
@@ -156,7 +169,7 @@ cases! {
         }
     }
 
-    criu fn memory_is_written_before_the_rest(world) {
+    machine fn memory_is_written_before_the_rest(world) {
         run_counter(world);
         let parent = world.dir.join("parent");
         let words = ["checkpoint", "--pre-dump", "--image-path", parent.to_str().expect("utf-8"), &world.id];
@@ -170,7 +183,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn a_parent_path_is_relative_and_a_directory(world) {
+    machine fn a_parent_path_is_relative_and_a_directory(world) {
         run_counter(world);
         try_checkpoint(world, &["--parent-path", "/tmp"]).assert_fails_with("--parent-path must be relative");
         try_checkpoint(world, &["--parent-path", "none"]).assert_fails_with("invalid --parent-path: ");
@@ -178,7 +191,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn logs_go_to_the_work_path_and_the_pid_to_its_file(world) {
+    machine fn logs_go_to_the_work_path_and_the_pid_to_its_file(world) {
         run_counter(world);
         let work = world.dir.join("work");
         let work_path = work.to_str().expect("utf-8");
@@ -191,7 +204,8 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn a_terminal_is_handed_over_again(world) {
+    machine fn a_terminal_is_handed_over_again(world) {
+        warm_criu(world);
         world.set("/process/terminal", true).args(&["/bin/sh", "-c", "while read x; do echo got $x; done"]);
         world.write_config();
         let (socket, path) = receiver(world, "first");
@@ -208,7 +222,8 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn pipes_are_replaced_by_those_of_the_caller(world) {
+    machine fn pipes_are_replaced_by_those_of_the_caller(world) {
+        warm_criu(world);
         world.args(&["/bin/sh", "-c", "while read x; do echo got $x; done; exit 9"]).write_config();
         let piped = |words: &[&str]| {
             let mut command = command(world, words);
@@ -239,7 +254,7 @@ cases! {
         world.delete().assert_ok();
     }
 
-    criu fn in_the_foreground_the_status_is_the_programs(world) {
+    machine fn in_the_foreground_the_status_is_the_programs(world) {
         run(world, "while test ! -e /tmp/end; do sleep 0.05; done; exit 7");
         checkpoint(world, &[]);
         let mut running = world.begin(command(world, &restore_words(world, &image(world), &[])));
@@ -250,7 +265,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    criu fn binds_are_found_again(world) {
+    machine fn binds_are_found_again(world) {
         let outer = world.folder("outer");
         world.file("inner/file", "inside");
         let inner = world.folder("inner");
@@ -278,7 +293,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    criu fn masked_and_read_only_paths_stay_so(world) {
+    machine fn masked_and_read_only_paths_stay_so(world) {
         run_counter(world);
         let look = "cat /proc/kcore | wc -c; ls /proc/acpi /sys/firmware; touch /proc/sys/kernel/x; mount";
         let before = world.exec(&[], &["/bin/sh", "-c", look]);
@@ -295,7 +310,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn a_network_namespace_by_path_is_left_alone(world) {
+    machine fn a_network_namespace_by_path_is_left_alone(world) {
         let holder = Holder::new(world, &["--net"]);
         world.namespace("network", Some(&holder.path("net")));
         run_counter(world);
@@ -312,7 +327,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    knarr_criu("runc 1.1 does not join the time namespace") fn what_exec_started_is_restored_too(world) {
+    knarr_machine("runc 1.1 does not join the time namespace") fn what_exec_started_is_restored_too(world) {
         run_counter(world);
         let mut pids = Vec::new();
         for _ in 0..2 {
@@ -328,7 +343,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn file_locks_have_to_be_asked_for(world) {
+    machine fn file_locks_have_to_be_asked_for(world) {
         world.push("/process/env", json!("TOLD=a told thing"));
         run(world, &format!("/bin/probe block lock /tmp/lock wait & {COUNTER}"));
         let is_locked = || world.exec_probe(&[], &["lock", "/tmp/lock"]).assert_ok().act(0)["errno"] == libc::EAGAIN;
@@ -342,7 +357,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn a_container_has_a_criu_configuration_of_its_own(world) {
+    machine fn a_container_has_a_criu_configuration_of_its_own(world) {
         let file = world.file("criu.conf", "log-file=own.log\n");
         world.config["annotations"] = json!({"org.criu.config": file});
         run_counter(world);
@@ -354,7 +369,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn hooks_run_at_a_restore(world) {
+    machine fn hooks_run_at_a_restore(world) {
         let file = world.dir.join("hooks");
         let hook = world.script("hook", &format!("cat >>{0}; echo >>{0}", file.display()));
         for stage in ["prestart", "createRuntime", "poststop"] {
@@ -373,7 +388,7 @@ cases! {
         assert_eq!(states()[2]["status"], "stopped");
     }
 
-    criu fn a_hook_that_fails_leaves_nothing(world) {
+    machine fn a_hook_that_fails_leaves_nothing(world) {
         run_counter(world);
         checkpoint(world, &[]);
         let hook = world.script("hook", "exit 3");
@@ -383,7 +398,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    criu fn a_paused_container_can_be_dumped(world) {
+    machine fn a_paused_container_can_be_dumped(world) {
         run_counter(world);
         world.call(&["pause", &world.id]).assert_ok();
         checkpoint(world, &["--leave-running"]);
@@ -393,7 +408,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn an_id_in_use_and_a_missing_image_are_refused(world) {
+    machine fn an_id_in_use_and_a_missing_image_are_refused(world) {
         run_counter(world);
         checkpoint(world, &["--leave-running"]);
         let restoring = |image: &str| world.finish(command(world, &restore_words(world, image, &["--detach"])));
@@ -405,7 +420,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    knarr_criu("takes images of runc") fn images_of_runc_are_restored(world) {
+    knarr_machine("takes images of runc") fn images_of_runc_are_restored(world) {
         let inner = world.folder("inner").to_str().expect("utf-8").to_owned();
         world.mount("/inner", "bind", &inner, &["bind"]);
         world.switch_to(Runtime::Runc);
@@ -422,7 +437,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    knarr_criu("dumps containers of runc") fn a_container_of_runc_is_dumped(world) {
+    knarr_machine("dumps containers of runc") fn a_container_of_runc_is_dumped(world) {
         world.switch_to(Runtime::Runc);
         run_counter(world);
         world.switch_to(Runtime::Knarr);
@@ -434,7 +449,7 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    knarr_criu("runc 1.1 has no id-mapped mounts") fn id_maps_of_mounts_stay(world) {
+    knarr_machine("runc 1.1 has no id-mapped mounts") fn id_maps_of_mounts_stay(world) {
         let folder = world.folder("mapped");
         world.mount("/mapped", "bind", folder.to_str().expect("utf-8"), &["bind"]);
         let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
@@ -451,7 +466,8 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    criu fn systemd_has_the_container_in_its_scope(world) {
+    machine fn systemd_has_the_container_in_its_scope(world) {
+        warm_criu(world);
         world.set("/linux/cgroupsPath", format!("system.slice:knarr:{}", world.id));
         world.cgroup = format!("/system.slice/knarr-{}.scope", world.id);
         world.push("/process/env", json!("TOLD=a told thing"));
@@ -468,7 +484,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    knarr_criu("runc 1.1 cannot") fn another_cgroup_takes_the_container(world) {
+    knarr_machine("runc 1.1 cannot") fn another_cgroup_takes_the_container(world) {
         run_counter(world);
         checkpoint(world, &[]);
         let old = world.cgroup_dir("");
@@ -482,7 +498,7 @@ cases! {
         world.assert_nothing_left();
     }
 
-    knarr_criu("what runc lacks") fn the_host_sees_no_mount_of_a_restore(world) {
+    knarr_machine("what runc lacks") fn the_host_sees_no_mount_of_a_restore(world) {
         run_counter(world);
         checkpoint(world, &[]);
         let mounts = world.dir.join("mounts");

@@ -73,6 +73,37 @@ fn run_as_user(world: &World, flags: &[&str]) -> Answer {
     world.finish(command)
 }
 
+/// A link of the dummy driver; gone when dropped, with the namespace it is in or here.
+struct Dummy(String);
+
+impl Dummy {
+    fn new(world: &World) -> Self {
+        // An interface's name has 15 bytes at most.
+        let name = format!("kt{}", world.id.trim_start_matches("knarr-test-").replace('-', "x"));
+        tool(&["ip", "link", "add", &name, "address", "00:11:22:33:44:55", "mtu", "1789", "type", "dummy"]);
+        tool(&["ip", "address", "add", "169.254.169.77/32", "dev", &name]);
+        Self(name)
+    }
+
+    fn is_here(&self) -> bool {
+        fs::exists(format!("/sys/class/net/{}", self.0)).unwrap_or(false)
+    }
+}
+
+impl Drop for Dummy {
+    fn drop(&mut self) {
+        if self.is_here() {
+            tool(&["ip", "link", "delete", &self.0]);
+        }
+    }
+}
+
+/// What `ip` says of a link in the container's network namespace.
+fn link_in_container(world: &World, name: &str) -> String {
+    let network = format!("--net=/proc/{}/ns/net", world.pid());
+    tool(&["nsenter", &network, "ip", "address", "show", "dev", name])
+}
+
 cases! {
     Unified fn a_memory_limit_kills(world) {
         world.set("/linux/resources/memory", json!({"limit": 24 << 20})).up_waiting();
@@ -211,6 +242,20 @@ cases! {
         let answer = run_as_user(world, &[]);
         assert!(!answer.status.success(), "{answer}");
         assert!(answer.said().contains("permission denied") || answer.said().contains("rootless needs"), "{answer}");
+        world.assert_nothing_left();
+    }
+}
+
+knarr_integration::cases! {
+    knarr_machine("runc 1.1 has no network devices") fn a_network_device_moves_in_with_its_addresses(world) {
+        let dummy = Dummy::new(world);
+        world.set(&format!("/linux/netDevices/{}", dummy.0), json!({"name": "eth7"})).up_waiting();
+        assert!(!dummy.is_here());
+        let shown = link_in_container(world, "eth7");
+        for text in ["mtu 1789", "link/ether 00:11:22:33:44:55", "inet 169.254.169.77/32", "UP"] {
+            assert!(shown.contains(text), "{text} is not in {shown}");
+        }
+        world.delete_force().assert_ok();
         world.assert_nothing_left();
     }
 }

@@ -7,13 +7,14 @@
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, OFlags};
 
 use crate::error::{During, Result};
 use crate::plan::mounts::{Kind, MountPlan, RootfsPlan};
-use crate::sys::files::{read_link_at, set_umask, stat_fd};
+use crate::sys::files::{make_node_at, open_at, read_link_at, set_umask, stat_fd};
 use crate::sys::mounts::{Depth, attach_at, clone_tree};
 
+use super::devices::is_null;
 use super::mount::{Mounted, find_target, make_file_system, put_in_place};
 use super::sources::{Sources, map_source, prepare};
 use super::{CgroupView, Last, Missing, RootDir, bind, cgroup_mount, propagation};
@@ -62,11 +63,21 @@ impl Externals<'_> {
         let named = self.mount_all(&root, &mut sources);
         set_umask(umask);
         let mut named = named?;
-        named.extend(self.devices().map(|path| (path.clone(), path)));
-        if !self.plan.masked.is_empty() {
-            named.push((NULL.into(), NULL.into()));
-        }
+        let devices = self.devices().filter(|path| path != NULL);
+        named.extend(devices.map(|path| (path.clone(), path)));
+        named.push((NULL.into(), self.null_of(&root)));
         Ok(named)
+    }
+
+    /// What covers masked files. The host's would open a file system of the host to open_by_handle_at(2) (`mask`): it
+    /// is taken only where no other can be made.
+    fn null_of(&self, root: &RootDir) -> String {
+        let made = root.find("dev", Missing::Directory, Last::Follow).and_then(|dev| {
+            make_node_at(&dev.fd, "null", FileType::CharacterDevice, 0o666, (1, 3))
+                .or_else(|error| if is_null_at(&dev.fd) { Ok(()) } else { Err(error) })?;
+            Ok(dev.path)
+        });
+        made.map_or(NULL.into(), |dev| format!("{}/{dev}/null", self.plan.path.display()))
     }
 
     fn mount_all(&self, root: &RootDir, sources: &mut Sources) -> Result<Vec<(String, String)>> {
@@ -76,9 +87,8 @@ impl Externals<'_> {
                 Kind::Cgroup(_) => named.extend(self.cgroup_binds(root, mount)?),
                 Kind::Remount { .. } => {}
                 Kind::New(_) | Kind::Bind(_) => {
-                    named.extend(self.mount_one(root, mount, sources).during(|| {
-                        format!("create criu restore mountpoint for {} mount", mount.destination)
-                    })?);
+                    let act = || format!("create criu restore mountpoint for {} mount", mount.destination);
+                    named.extend(self.mount_one(root, mount, sources).during(act)?);
                 }
             }
         }
@@ -120,6 +130,10 @@ impl Externals<'_> {
         let binds = cgroup_mount::binds(self.cgroup)?;
         Ok(binds.into_iter().map(move |(name, source)| (format!("{at}/{name}"), source)))
     }
+}
+
+fn is_null_at(dev: &OwnedFd) -> bool {
+    open_at(dev, "null", OFlags::PATH | OFlags::NOFOLLOW).and_then(is_null).unwrap_or(false)
 }
 
 /// Where a path leads in the root; as it is written where that cannot be told.
