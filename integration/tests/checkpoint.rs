@@ -494,6 +494,18 @@ cases! {
         world.assert_nothing_left();
     }
 
+    knarr_machine("runc opens them in the bundle") fn relative_images_are_those_of_the_caller(world) {
+        run_counter(world);
+        checkpoint(world, &[]);
+        let bundle = world.bundle();
+        let words = restore_words(world, "image", &["--detach", "--bundle", bundle.to_str().expect("utf-8")]);
+        let mut command = command(world, &words);
+        command.current_dir(&world.dir).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.status().expect("restore").success(), "{}", read(&world.dir.join("log")));
+        goes_on(world);
+        world.delete_force().assert_ok();
+    }
+
     knarr_machine("what runc lacks") fn the_host_sees_no_mount_of_a_restore(world) {
         run_counter(world);
         checkpoint(world, &[]);
