@@ -27,20 +27,17 @@ fn mode(world: &World) -> &'static [&'static str] {
 
 /// The runtime where criu can be found.
 fn command(world: &World, words: &[&str]) -> Command {
+    static WARM: Once = Once::new();
+    WARM.call_once(warm_criu);
     let mut command = world.command(&[&["--log", &log(world)], words].concat());
     command.env("PATH", std::env::var_os("PATH").expect("a PATH"));
     command
 }
 
-/// At its first run criu finds out what the kernel can do: it has modules loaded, for which an emulated machine takes a
-/// minute, and leaves the cgroup2 superblock with other options.
-fn warm_criu(world: &mut World) {
-    static WARM: Once = Once::new();
-    WARM.call_once(|| {
-        let output = Command::new("criu").arg("check").output().expect("criu");
-        assert!(output.status.success(), "criu check: {}", String::from_utf8_lossy(&output.stderr));
-    });
-    world.accept_mounts();
+/// At its first run criu finds out what the kernel can do, and has modules loaded: an emulated machine takes a minute.
+fn warm_criu() {
+    let output = Command::new("criu").arg("check").output().expect("criu");
+    assert!(output.status.success(), "criu check: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn log(world: &World) -> String {
@@ -59,10 +56,11 @@ fn silent(world: &World, words: &[&str]) {
 /// A detached container with `script`, whose stdio is the null device.
 #[track_caller]
 fn run(world: &mut World, script: &str) {
-    warm_criu(world);
     world.args(&["/bin/sh", "-c", script]).write_config();
     silent(world, &["run", "--detach", &world.id]);
     world.wait_status("running");
+    // Its mount of cgroup2 may have given all of them other options.
+    world.accept_mounts();
 }
 
 fn image(world: &World) -> String {
@@ -205,7 +203,6 @@ cases! {
     }
 
     machine fn a_terminal_is_handed_over_again(world) {
-        warm_criu(world);
         world.set("/process/terminal", true).args(&["/bin/sh", "-c", "while read x; do echo got $x; done"]);
         world.write_config();
         let (socket, path) = receiver(world, "first");
@@ -223,7 +220,6 @@ cases! {
     }
 
     machine fn pipes_are_replaced_by_those_of_the_caller(world) {
-        warm_criu(world);
         world.args(&["/bin/sh", "-c", "while read x; do echo got $x; done; exit 9"]).write_config();
         let piped = |words: &[&str]| {
             let mut command = command(world, words);
@@ -467,12 +463,12 @@ cases! {
     }
 
     machine fn systemd_has_the_container_in_its_scope(world) {
-        warm_criu(world);
         world.set("/linux/cgroupsPath", format!("system.slice:knarr:{}", world.id));
         world.cgroup = format!("/system.slice/knarr-{}.scope", world.id);
         world.push("/process/env", json!("TOLD=a told thing"));
         world.args(&["/bin/sh", "-c", COUNTER]).write_config();
         silent(world, &["--systemd-cgroup", "run", "--detach", &world.id]);
+        world.accept_mounts();
         goes_on(world);
         checkpoint(world, &[]);
         let image = image(world);
@@ -496,6 +492,18 @@ cases! {
         assert!(!old.exists());
         world.delete_force().assert_ok();
         world.assert_nothing_left();
+    }
+
+    knarr_machine("runc opens them in the bundle") fn relative_images_are_those_of_the_caller(world) {
+        run_counter(world);
+        checkpoint(world, &[]);
+        let bundle = world.bundle();
+        let words = restore_words(world, "image", &["--detach", "--bundle", bundle.to_str().expect("utf-8")]);
+        let mut command = command(world, &words);
+        command.current_dir(&world.dir).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.status().expect("restore").success(), "{}", read(&world.dir.join("log")));
+        goes_on(world);
+        world.delete_force().assert_ok();
     }
 
     knarr_machine("what runc lacks") fn the_host_sees_no_mount_of_a_restore(world) {

@@ -3,7 +3,7 @@
 //! Beside criu's images it holds `descriptors.json`, in runc's form: what stdin, stdout and stderr were, so that
 //! `restore` puts the pipes of its caller in their place.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -16,11 +16,13 @@ use crate::container::Container;
 use crate::criu::options::{self, Folders, Missing};
 use crate::criu::{Act, Criu, Feature, Message, quote_errors};
 use crate::error::{Error, Result};
+use crate::fds::Passed;
 use crate::plan::ids::Ids;
 use crate::plan::mounts::{Pivot, Place, RootfsPlan};
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::rootfs::{CgroupView, Externals};
 use crate::spec;
+use crate::sys::descriptors::close_number;
 use crate::sys::files::open_at;
 use crate::sys::{self, Named as _};
 use crate::{log, notify_socket};
@@ -33,6 +35,7 @@ pub(crate) fn dump(container: &Container, state_directory: &Path, args: &CriuArg
     let was_frozen = container.cgroup().is_frozen()?;
     let folders = Folders::open(args, Missing::Make, "dump.log")?;
     let options = options_of(container, state_directory, args, &folders)?;
+    Passed::default().hide_the_rest()?;
     let criu = Criu::start(&[])?;
     if args.pre_dump {
         criu.require_feature(Feature::MemTrack)?;
@@ -40,11 +43,11 @@ pub(crate) fn dump(container: &Container, state_directory: &Path, args: &CriuArg
     let mut ready = None;
     if args.lazy_pages {
         criu.require_feature(Feature::LazyPages)?;
-        ready = args.status_fd.map(open_status).transpose()?;
+        ready = args.status_fd.map(StatusFd::take).transpose()?;
     }
     let act = if args.pre_dump { Act::PreDump } else { Act::Dump };
     let dumped = criu.carry_out(act, &options, &mut |notice| {
-        if notice.stage == "status-ready" { tell_ready(ready.take()) } else { Ok(()) }
+        if notice.stage == "status-ready" { ready.take().map_or(Ok(()), StatusFd::tell) } else { Ok(()) }
     });
     if dumped.is_err() {
         quote_errors(&folders.log_path);
@@ -142,16 +145,30 @@ fn write_descriptors(images: &Path, descriptors: &[String]) -> Result<()> {
     Ok(std::fs::write(&path, json).named(|| format!("write {}", path.display()))?)
 }
 
-/// A copy of the descriptor that the caller gave us a number of.
-fn open_status(number: u32) -> Result<OwnedFd> {
-    let invalid = || format!("invalid --status-fd argument {number}");
-    let link = format!("/proc/self/fd/{number}");
-    Ok(std::fs::OpenOptions::new().write(true).open(link).named(invalid)?.into())
+/// Where somebody waits for word that memory can be fetched.
+struct StatusFd {
+    /// The number that the caller gave.
+    number: u32,
+    copy: OwnedFd,
 }
 
-fn tell_ready(ready: Option<OwnedFd>) -> Result<()> {
-    if let Some(fd) = ready {
-        sys::retry(|| rustix::io::write(&fd, &[0])).named(|| "write(--status-fd)".into())?;
+impl StatusFd {
+    fn take(number: u32) -> Result<Self> {
+        let invalid = || format!("invalid --status-fd argument {number}");
+        let own = sys::pidfd_open(rustix::process::getpid())?;
+        // A number too large for a descriptor is none.
+        let copy = sys::pidfd_getfd(own.as_fd(), i32::try_from(number).unwrap_or(i32::MAX))
+            .map_err(|error| sys::Error { call: invalid(), ..error })?;
+        let flags = rustix::fs::fcntl_getfl(&copy).named(invalid)?;
+        if !flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
+            return Err(Error::Usage(format!("{}: not writable", invalid())));
+        }
+        Ok(Self { number, copy })
     }
-    Ok(())
+
+    /// Who waits for the end gets that too.
+    fn tell(self) -> Result<()> {
+        sys::retry(|| rustix::io::write(&self.copy, &[0])).named(|| "write(--status-fd)".into())?;
+        Ok(close_number(self.number)?)
+    }
 }

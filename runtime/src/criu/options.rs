@@ -34,13 +34,15 @@ pub(crate) enum Missing {
 
 impl Folders {
     pub(crate) fn open(args: &CriuArgs, images: Missing, log: &str) -> Result<Self> {
-        let image_path = args.image_path.clone().unwrap_or("checkpoint".into());
+        // The working directory will be another one.
+        let absolute = |path: &Path| std::path::absolute(path).named(|| format!("open {}", path.display()));
+        let image_path = absolute(args.image_path.as_deref().unwrap_or(Path::new("checkpoint")))?;
         if images == Missing::Make {
             make(&image_path)?;
         }
-        let work_path = args.work_path.as_deref();
-        let work = work_path.map(|path| make(path).and_then(|()| open(path))).transpose()?;
-        let log_path = work_path.unwrap_or(&image_path).join(log);
+        let work_path = args.work_path.as_deref().map(absolute).transpose()?;
+        let work = work_path.as_deref().map(|path| make(path).and_then(|()| open(path))).transpose()?;
+        let log_path = work_path.as_ref().unwrap_or(&image_path).join(log);
         Ok(Self { images: open(&image_path)?, image_path, work, log_path })
     }
 }

@@ -31,7 +31,7 @@ use crate::unix_socket;
 /// From this version on the profile that is given is the one that is used.
 const WITH_LSM: i32 = 31_600;
 
-/// The images, which the caller's working directory may lead to.
+/// The images, before the working directory becomes the bundle.
 pub(crate) fn open_images(args: &CriuArgs) -> Result<Folders> {
     Folders::open(args, Missing::Fail, "restore.log")
 }
@@ -91,7 +91,7 @@ impl Restored<'_, '_> {
             ("post-restore", _) => {
                 self.making.adopt(notice.pid)?;
                 self.note_time_namespace();
-                // Its own may be others by now than those it was given.
+                // What it was given; its own may be others by now.
                 self.making.record_init(self.record, "/proc/self/fd")
             }
             ("orphan-pts-master", Some(master)) => self.hand_over(master),
