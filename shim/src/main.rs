@@ -28,6 +28,10 @@ use monitor::Monitor;
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let outcome = match arguments.as_slice() {
+        [flag] if flag == "--version" => {
+            println!("knarr-monitor version {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
         [directory] => monitor(Path::new(directory)),
         // What a monitor starts of its own accord.
         [command, file] if command == "compress" => log::compress(Path::new(file)),
