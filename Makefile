@@ -7,7 +7,7 @@ IMAGE   ?=
 ROUNDS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run image-run test test-engines test-vm vm check lint fmt bench bench-images install clean
+.PHONY: help build run image-run test test-engines conformance test-vm vm check lint fmt bench bench-images install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,10 @@ vm: build ## Open a root shell in that machine
 test-engines: build ## Run dockerd, containerd, podman and buildah over knarr and over runc (root, minutes)
 	@scripts/setup engines
 	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --package knarr-integration --test engines
+
+conformance: build ## Run runc's own suite with runc and with knarr, and put the figures into docs/conformance.md (root)
+	@scripts/setup conformance
+	@scripts/conformance
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint

@@ -175,8 +175,6 @@ pub enum Refusal {
     Words { field: String, value: String },
     #[error("device access at {0} field cannot be empty")]
     DeviceAccessEmpty(usize),
-    #[error("linux.resources.devices[{index}].access: {access:?} has letters other than r, w, m")]
-    DeviceAccess { index: usize, access: String },
     #[error("invalid cgroup device type {kind:?} at linux.resources.devices[{index}]")]
     DeviceType { index: usize, kind: String },
     #[error("linux.resources.devices[{index}]: device number {number} is above 4294967295")]

@@ -14,6 +14,7 @@ mod error;
 mod hierarchy;
 mod limits;
 mod oom;
+pub mod probe;
 pub mod rdt;
 mod resources;
 mod stats;

@@ -6,12 +6,11 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use knarr_cgroups::{Already, Cgroup, Limits, Mode, Request};
 use rustix::process::{Pid, Signal};
-use world::{World, cgroups_of, text, user_ticks, waiting_shell};
+use world::{World, cgroups_of, text, waiting_shell};
 
 #[test]
 fn a_process_joins_every_hierarchy_and_everything_is_deleted() {
@@ -47,25 +46,7 @@ fn the_state_files_paths_reopen_it() {
 
 #[test]
 fn a_spinner_stops_while_frozen() {
-    let mut world = World::made("{}");
-    let pid = world.shell("while :; do :; done");
-    world.go();
-    while user_ticks(pid) == 0 {
-        sleep(Duration::from_millis(5));
-    }
-    assert!(!world.cgroup.is_frozen().unwrap());
-    world.cgroup.freeze().unwrap();
-    assert!(world.cgroup.is_frozen().unwrap());
-    let before = user_ticks(pid);
-    sleep(Duration::from_millis(100));
-    assert_eq!(user_ticks(pid), before);
-    world.cgroup.thaw().unwrap();
-    assert!(!world.cgroup.is_frozen().unwrap());
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while user_ticks(pid) == before {
-        assert!(Instant::now() < deadline, "it does not go on");
-        sleep(Duration::from_millis(5));
-    }
+    World::made("{}").assert_freezes_a_spinner();
 }
 
 #[test]
@@ -107,9 +88,7 @@ fn kill_reaches_those_that_fork_and_those_below() {
     let paths = world.cgroup.paths().iter().map(|(name, path)| (name.clone(), path.join("a/b"))).collect();
     let mut nested = waiting_shell("sleep 1000");
     Cgroup::from_paths(&paths).join(Pid::from_child(&nested), Already::Nowhere).unwrap();
-    world.shell("while :; do sleep 0.001 & sleep 0.002 & done");
-    world.go();
-    sleep(Duration::from_millis(50));
+    world.fork_without_end();
     let inner = Pid::from_child(&nested);
     assert!(world.cgroup.all_processes().unwrap().contains(&inner));
     assert!(!world.cgroup.processes().unwrap().contains(&inner));
@@ -166,10 +145,7 @@ fn nested_directories_are_made_and_usable() {
     assert_eq!(world.cgroup.processes().unwrap(), [pid]);
     world.go();
     world.wait();
-    world.cgroup.delete().unwrap();
-    for top in world.cgroup.paths().values() {
-        std::fs::remove_dir(top.parent().unwrap()).unwrap();
-    }
+    world.delete_with_parents();
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod world;
 
 use knarr_cgroups::{Cgroup, DeviceRules, Hierarchies, Mode, OomNotice};
-use world::{World, text};
+use world::{World, eventually, text};
 
 /// Whether version 1's controller is mounted.
 fn has(controller: &str) -> bool {
@@ -51,9 +51,7 @@ fn statistics_are_what_was_used() {
     let mut world = World::made(r#"{"memory":{"limit":67108864},"pids":{"limit":20}}"#);
     world.shell("head -c 20000000 /dev/zero | tail -c 20000000 | sleep 1000");
     world.go();
-    while world.cgroup.stats().unwrap().memory.usage.usage < 20_000_000 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    eventually("20 MB are in use", || world.cgroup.stats().unwrap().memory.usage.usage >= 20_000_000);
     let stats = world.cgroup.stats().unwrap();
     assert_eq!(stats.memory.usage.limit, 67_108_864);
     assert!(stats.memory.usage.max >= stats.memory.usage.usage, "{stats:?}");
@@ -92,9 +90,7 @@ fn a_memory_limit_below_what_is_used_is_refused_and_the_old_one_kept() {
     let mut world = World::made(r#"{"memory":{"limit":67108864,"swap":67108864}}"#);
     world.shell("head -c 20000000 /dev/zero | tail -c 20000000 | sleep 1000");
     world.go();
-    while world.read("memory", "memory.usage_in_bytes").parse::<u64>().unwrap() < 20_000_000 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    eventually("20 MB are in use", || world.cgroup.stats().unwrap().memory.usage.usage >= 20_000_000);
     let error = world
         .cgroup
         .apply(&world.limits_with(r#"{"memory":{"limit":1048576}}"#, DeviceRules::Keep))
@@ -187,10 +183,26 @@ fn an_empty_cpuset_is_filled_from_the_nearest_ancestor() {
     assert_eq!(world.read("cpuset", "cpuset.mems"), root.trim());
     let parent = world.path("cpuset").parent().unwrap().join("cpuset.mems");
     assert_eq!(std::fs::read_to_string(parent).unwrap(), root);
-    world.cgroup.delete().unwrap();
-    for path in world.cgroup.paths().values() {
-        std::fs::remove_dir(path.parent().unwrap()).unwrap();
+    world.delete_with_parents();
+}
+
+#[test]
+fn real_time_is_had_in_nested_cgroups_too() {
+    if !has("cpu") {
+        return;
     }
+    let mut world = World::below("a/b");
+    if !world.path("cpu").ancestors().nth(3).unwrap().join("cpu.rt_runtime_us").exists() {
+        eprintln!("skipped: this kernel has no real-time groups");
+        return;
+    }
+    let limits = world.limits(r#"{"cpu":{"realtimeRuntime":2000,"realtimePeriod":500000}}"#);
+    world.cgroup.create(&limits).unwrap();
+    let above = world.path("cpu").parent().unwrap().join("cpu.rt_runtime_us");
+    assert_eq!(std::fs::read_to_string(above).unwrap(), "2000\n");
+    assert_eq!(world.read("cpu", "cpu.rt_runtime_us"), "2000");
+    assert_eq!(world.read("cpu", "cpu.rt_period_us"), "500000");
+    world.delete_with_parents();
 }
 
 #[test]

@@ -278,7 +278,7 @@ fn a_large_layer_stays_within_its_descriptors_and_its_order() {
 
 #[test]
 fn a_large_file_is_the_same_byte_for_byte() {
-    let content: Vec<u8> = (0..3_000_001_u32).flat_map(|number| number.to_le_bytes()).collect();
+    let content: Vec<u8> = (0..3_000_001_u32).flat_map(u32::to_le_bytes).collect();
     let layer = Unpacked::new(&[file("large", &content), file("small", b"after it")]);
     assert!(fs::read(layer.path("large")).unwrap() == content);
     assert_eq!(layer.text("small"), "after it");
@@ -377,7 +377,7 @@ fn default_acls_are_not_inherited_by_the_layer_itself() {
         255, 255,
     ];
     let dir = with(other("dir", Kind::Directory), |entry| {
-        entry.xattrs = vec![xattr("system.posix_acl_default", &acl)]
+        entry.xattrs = vec![xattr("system.posix_acl_default", &acl)];
     });
     let layer = Unpacked::new(&[dir, file("dir/file", b"")]);
     assert_eq!(xattrs(&layer.path("dir"))["system.posix_acl_default"], acl);

@@ -36,10 +36,11 @@ pub fn cgroups(layout: Layout, cgroup: &str) -> Vec<String> {
     directories.filter(|directory| directory.is_dir()).map(|path| path.display().to_string()).collect()
 }
 
-/// Lines of this thread's mount table.
+/// Lines of this thread's mount table, without the last field, the options of the whole file system: runc changes those of
+/// cgroup2 for everybody.
 pub fn mounts() -> Vec<String> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-    table.lines().map(str::to_owned).collect()
+    table.lines().filter_map(|line| line.rsplit_once(' ')).map(|(mount, _)| mount.to_owned()).collect()
 }
 
 /// Kills and removes everything; gives back what would not go.
@@ -75,7 +76,7 @@ fn thaw(layout: Layout, cgroup: &str) {
     let freezer = layout.directory("freezer", cgroup);
     let (file, text) = match layout {
         Layout::Hybrid => ("freezer.state", "THAWED"),
-        Layout::Unified => ("cgroup.freeze", "0"),
+        _ => ("cgroup.freeze", "0"),
     };
     if freezer.join(file).exists() {
         drop(fs::write(freezer.join(file), text));

@@ -14,6 +14,7 @@ pub mod console;
 pub mod holder;
 pub mod layout;
 pub mod leftovers;
+pub mod loop_device;
 pub mod play;
 pub mod runtime;
 pub mod sys;
@@ -25,6 +26,7 @@ pub use answer::Answer;
 pub use console::Console;
 pub use holder::{Holder, namespace_of};
 pub use layout::Layout;
+pub use loop_device::Loop;
 pub use play::play;
 pub use runtime::Runtime;
 pub use serde_json::{Value, json};
@@ -38,20 +40,55 @@ pub use world::World;
 /// - `v1`, `v2`: both runtimes, that layout;
 /// - `knarr("why")`, `knarr_v1("why")`, `knarr_v2("why")`: ours alone, because runc 1.1 differs or lacks it;
 /// - `not_runc_v1("why")`, `not_runc_v2("why")`: everywhere but there;
+/// - `machine`, `knarr_machine("why")`: v2, ignored unless asked for: it needs what the machine of `make test-vm` has;
 /// - `limits`, `v2_limits`, `knarr_limits("why")`, `knarr_v2_limits("why")`, `not_runc_v2_limits("why")`: as those without
 ///   `_limits` and `everywhere`, but ignored on v2 unless `--ignored` or `--include-ignored` says that cgroup2 has the
 ///   controllers here.
 #[macro_export]
 macro_rules! cases {
-    ($($(#[$note:meta])* $place:ident $(($why:literal))? fn $name:ident($world:ident) $body:block)*) => {$(
+    ($($cases:tt)*) => { $crate::cases_in! { combinations $($cases)* } };
+}
+
+/// The same, and once more with cgroups that systemd makes, for root and for a user: ignored, since that needs a machine
+/// that has been booted, which `make test-vm` does.
+#[macro_export]
+macro_rules! cases_with_systemd {
+    ($($cases:tt)*) => { $crate::cases_in! { combinations_with_systemd $($cases)* } };
+}
+
+/// See [`cases!`].
+#[macro_export]
+macro_rules! cases_in {
+    ($combinations:ident
+        $($(#[$note:meta])* $place:ident $(($why:literal))? fn $name:ident($world:ident) $body:block)*) => {$(
         $(#[$note])*
         mod $name {
             #[allow(unused_imports)] // not every case needs its file's imports
             use super::*;
             fn case($world: &mut $crate::World) $body
-            $crate::combinations!($place);
+            $crate::$combinations!($place);
         }
     )*};
+}
+
+/// The tests of one case; see [`cases_with_systemd!`].
+#[macro_export]
+macro_rules! combinations_with_systemd {
+    (@knarr $place:ident) => {
+        $crate::combinations!($place);
+        $crate::combinations!(@ #[ignore = "needs systemd"] knarr_systemd, Knarr, Systemd);
+        $crate::combinations!(@ #[ignore = "needs a user's systemd"] knarr_user, Knarr, User);
+    };
+    (@both $place:ident) => {
+        $crate::combinations_with_systemd!(@knarr $place);
+        $crate::combinations!(@ #[ignore = "needs systemd"] runc_systemd, Runc, Systemd);
+    };
+    (v1) => { $crate::combinations!(v1); };
+    (knarr_v1) => { $crate::combinations!(knarr_v1); };
+    (everywhere) => { $crate::combinations_with_systemd!(@both everywhere); };
+    (v2) => { $crate::combinations_with_systemd!(@both v2); };
+    (not_runc_v1) => { $crate::combinations_with_systemd!(@both not_runc_v1); };
+    ($place:ident) => { $crate::combinations_with_systemd!(@knarr $place); };
 }
 
 /// The tests of one case; see [`cases!`].
@@ -70,6 +107,13 @@ macro_rules! combinations {
     (limits) => { $crate::combinations!(v1); $crate::combinations!(v2_limits); };
     (knarr_limits) => { $crate::combinations!(knarr_v1); $crate::combinations!(knarr_v2_limits); };
     (not_runc_v2_limits) => { $crate::combinations!(knarr_limits); $crate::combinations!(runc_v1); };
+    (machine) => {
+        $crate::combinations!(knarr_machine);
+        $crate::combinations!(@ #[ignore = "run by make test-vm"] runc_v2, Runc, Unified);
+    };
+    (knarr_machine) => {
+        $crate::combinations!(@ #[ignore = "run by make test-vm"] knarr_v2, Knarr, Unified);
+    };
     (v2_limits) => {
         $crate::combinations!(knarr_v2_limits);
         $crate::combinations!(@ #[ignore = "needs cgroup2 with its controllers"] runc_v2, Runc, Unified);

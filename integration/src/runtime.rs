@@ -56,8 +56,13 @@ pub fn we_hold(bit: u32) -> bool {
 pub const SYS_RESOURCE: u32 = 24;
 
 fn knarr() -> Result<PathBuf, String> {
-    let named = std::env::var_os("KNARR").map(PathBuf::from);
-    let program = named.unwrap_or_else(|| beside_the_tests("knarr"));
+    ours("knarr")
+}
+
+/// A program of this workspace: beside `$KNARR` when that is set, else where cargo built it.
+pub fn ours(name: &str) -> Result<PathBuf, String> {
+    let named = std::env::var_os("KNARR").map(|knarr| PathBuf::from(knarr).with_file_name(name));
+    let program = named.unwrap_or_else(|| beside_the_tests(name));
     let missing = || format!("{} is missing; build it first or set KNARR", program.display());
     if program.is_file() { Ok(program) } else { Err(missing()) }
 }

@@ -1,10 +1,14 @@
 //! The calls that neither std nor rustix offers as safe functions, one each, without policy.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 /// Gives the calling thread its own mount namespace, root and working directory.
 pub fn unshare_mounts() -> io::Result<()> {
@@ -44,7 +48,13 @@ pub fn take_terminal(command: &mut Command) {
 }
 
 /// Lets `command` move itself into cgroups before it starts: `procs` are their `cgroup.procs` files.
-pub fn move_to_cgroup(command: &mut Command, procs: Vec<std::ffi::CString>) {
+///
+/// # Panics
+/// A path with a nul byte.
+pub fn move_to_cgroup(command: &mut Command, procs: Vec<PathBuf>) {
+    let to_c = |path: PathBuf| CString::new(path.into_os_string().into_vec());
+    let procs: Result<Vec<CString>, _> = procs.into_iter().map(to_c).collect();
+    let procs = procs.unwrap_or_else(|error| panic!("{error}"));
     let join = move || {
         for file in &procs {
             // SAFETY: the path is a C string; "0" names the writer itself.
@@ -83,15 +93,30 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     checked(unsafe { libc::kill(pid, signal) }).map(|_| ())
 }
 
-/// Waits for the child `pid`; returns its raw wait status and its peak resident memory in KiB.
-pub fn wait_with_usage(pid: i32) -> io::Result<(i32, i64)> {
+/// What a process and those that it has waited for have used.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Peak of resident memory in KiB.
+    pub memory: i64,
+    /// In user and in kernel mode.
+    pub processor: Duration,
+}
+
+/// Waits for the child `pid`; returns its raw wait status too.
+pub fn wait_with_usage(pid: i32) -> io::Result<(i32, Usage)> {
     let mut status = 0;
     // SAFETY: an all-zero rusage is valid, and both pointers are to locals.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         checked(libc::wait4(pid, &raw mut status, 0, &raw mut usage))?;
-        Ok((status, usage.ru_maxrss))
+        let processor = duration(usage.ru_utime) + duration(usage.ru_stime);
+        Ok((status, Usage { memory: usage.ru_maxrss, processor }))
     }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let (seconds, micros) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec));
+    Duration::from_secs(seconds.unwrap_or(0)) + Duration::from_micros(micros.unwrap_or(0))
 }
 
 /// The process behind a pidfd, from its fdinfo.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::answer::{Answer, answers};
 use crate::bundle::{default_config, fill_rootfs};
+use crate::layout::{SESSION, USER};
 use crate::leftovers::{self, MARK};
 use crate::play::Skip;
 use crate::wait::{PATIENCE, eventually, exit_within, gone_within};
@@ -41,12 +42,12 @@ impl World {
         let mark = format!("knarr-test-{}-{number}", std::process::id());
         let program = runtime.program().unwrap_or_else(|missing| panic!("{name}: {missing}"));
         let dir = std::env::temp_dir().join(&mark);
-        let cgroup = format!("/{mark}");
-        let world = Self {
+        let (cgroups_path, cgroup) = layout.place(&mark);
+        let mut world = Self {
             runtime,
             layout,
             id: mark,
-            config: default_config(&cgroup),
+            config: default_config(&cgroups_path),
             cgroup,
             program,
             commands: AtomicU32::new(0),
@@ -55,6 +56,10 @@ impl World {
         };
         let made = fs::create_dir(&world.dir).and_then(|()| fill_rootfs(&world.rootfs()));
         assert!(made.is_ok(), "make {}: {made:?}", world.dir.display());
+        if layout == Layout::User {
+            world.rootless();
+        }
+        world.hand_over();
         world
     }
 
@@ -65,6 +70,13 @@ impl World {
 
     pub fn is_runc(&self) -> bool {
         self.runtime == Runtime::Runc
+    }
+
+    /// From now on commands are those of another runtime, over the same state root.
+    pub fn switch_to(&mut self, runtime: Runtime) -> &mut Self {
+        self.program = runtime.program().unwrap_or_else(|missing| panic!("{missing}"));
+        self.runtime = runtime;
+        self
     }
 
     /// A text that differs between runc 1.1, which is what Debian has, and the runc that knarr follows.
@@ -177,6 +189,12 @@ impl World {
     }
 
     pub fn without_namespace(&mut self, kind: &str) -> &mut Self {
+        if kind == "pid" && self.layout == Layout::User {
+            // Nobody but its owner may mount the procfs of a pid namespace.
+            self.edit_mount("/proc", |mount| {
+                *mount = serde_json::json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+            });
+        }
         if let Some(list) = self.config["linux"]["namespaces"].as_array_mut() {
             list.retain(|entry| entry["type"] != kind);
         }
@@ -202,6 +220,31 @@ impl World {
             assert!(chowned.is_ok(), "give {folder} to {host}: {chowned:?}");
         }
         self
+    }
+
+    /// Root in the container is the user, others are those that the user may stand for.
+    pub fn rootless(&mut self) -> &mut Self {
+        let ids = serde_json::json!([
+            {"containerID": 0, "hostID": USER, "size": 1}, {"containerID": 1, "hostID": 100_000, "size": 65536},
+        ]);
+        self.namespace("user", None).set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids)
+    }
+
+    /// Gives what has been made here to the user, where the runtime is the user's.
+    pub fn hand_over(&self) {
+        if self.layout == Layout::User {
+            self.give_to_user(&self.dir);
+            let cgroup = self.cgroup_dir("");
+            if cgroup.exists() {
+                self.give_to_user(&cgroup);
+            }
+        }
+    }
+
+    pub fn give_to_user(&self, folder: &Path) {
+        let owner = format!("{USER}:{USER}");
+        let given = Command::new("chown").args(["--recursive", &owner]).arg(folder).status();
+        assert!(given.is_ok_and(|status| status.success()), "give {} to {owner}", folder.display());
     }
 
     pub fn write_config(&self) {
@@ -241,8 +284,28 @@ impl World {
     /// The runtime with `--root`, in the bundle, marked as ours; its output goes nowhere yet.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = self.bare_command();
+        if self.layout.has_scopes() {
+            command.arg("--systemd-cgroup");
+        }
         command.arg("--root").arg(self.root()).args(args);
         command
+    }
+
+    /// `linux.cgroupsPath` for a second container; that cgroup goes away with the world too.
+    pub fn second_place(&self) -> String {
+        if self.layout.has_scopes() {
+            self.layout.place(&format!("{}-b", self.id)).0
+        } else {
+            format!("{}/b", self.cgroup)
+        }
+    }
+
+    /// `ARGS` by another runtime over the same state.
+    pub fn call_by<S: AsRef<OsStr>>(&self, runtime: Runtime, args: &[S]) -> Answer {
+        let program = runtime.program().unwrap_or_else(|missing| panic!("{missing}"));
+        let mut command = self.command_of(&program);
+        command.arg("--root").arg(self.root()).args(args);
+        self.finish(command)
     }
 
     /// The runtime's path.
@@ -252,9 +315,16 @@ impl World {
 
     /// The runtime without `--root`.
     pub fn bare_command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        self.command_of(&self.program)
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
+        let mut command = if self.layout == Layout::User { as_user() } else { Command::new(program) };
         command.current_dir(self.bundle()).env_clear().env(MARK, &self.id).stdin(Stdio::null());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        if self.layout == Layout::User {
+            command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}")).arg(program);
+        }
         command
     }
 
@@ -421,6 +491,16 @@ impl Drop for World {
             assert!(removed.is_ok(), "remove {}: {removed:?}", self.dir.display());
         }
     }
+}
+
+/// Becomes the user, in a cgroup of its session: there it may move processes about.
+fn as_user() -> Command {
+    let id = USER.to_string();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]);
+    let procs = Layout::User.directory("", SESSION).join("init.scope/cgroup.procs");
+    crate::sys::move_to_cgroup(&mut command, vec![procs]);
+    command
 }
 
 /// A command under way.

@@ -1,9 +1,7 @@
 //! The cgroup of a container: where it is, who is in it, its limits, and that it goes away.
 #![allow(clippy::expect_used)] // a test ends where an expectation fails
 
-use std::ffi::CString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use knarr_integration::{World, cases, json, leftovers, sys};
@@ -13,6 +11,34 @@ use knarr_integration::{World, cases, json, leftovers, sys};
 fn value(world: &World, controller: &str, file: &str) -> String {
     let path = world.cgroup_dir(controller).join(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
+}
+
+/// Gives the container as much memory as it holds when all that can be freed has been.
+fn leave_no_memory(world: &World) {
+    let set = |file: &str, value: &str| fs::write(world.cgroup_dir("memory").join(file), value);
+    let (all, usage) = if world.is_v1() {
+        (["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"].as_slice(), "memory.usage_in_bytes")
+    } else {
+        (["memory.max"].as_slice(), "memory.current")
+    };
+    // More than there is: the kernel frees what it can, and refuses.
+    let refused = if world.is_v1() { set(all[0], "4096") } else { set("memory.reclaim", "64M") };
+    assert!(refused.is_err(), "there is something in use");
+    for file in all {
+        set(file, &value(world, "memory", usage)).expect("a limit");
+    }
+}
+
+/// What strace sees of a `run` in which each write takes as long as one to `cgroup.procs` may, and longer.
+fn trace_with_slow_writes(world: &World) -> String {
+    world.write_config();
+    let run = world.command(&["run", &world.id]);
+    let trace = world.dir.join("strace");
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-y", "-e", "trace=write,pivot_root", "-e", "inject=write:delay_enter=50000", "-o"]);
+    command.arg(&trace).arg(run.get_program()).args(run.get_args()).current_dir(world.bundle());
+    world.finish(command).assert_ok();
+    fs::read_to_string(trace).expect("the trace")
 }
 
 /// `run` by a caller that is in the cgroup `/world/caller` of each hierarchy.
@@ -28,7 +54,7 @@ fn run_from_within(world: &World) -> knarr_integration::Answer {
                 fs::write(cgroup.join(file), above).expect("give it CPUs");
             }
         }
-        CString::new(directory.join("cgroup.procs").as_os_str().as_bytes()).expect("no nul")
+        directory.join("cgroup.procs")
     });
     let procs = procs.collect();
     sys::move_to_cgroup(&mut command, procs);
@@ -98,26 +124,11 @@ cases! {
         assert!(cgroup.contains(&format!(":pids:{}/caller/{}\n", world.cgroup, world.id)), "{cgroup}");
     }
 
-    v1 fn a_memory_limit(world) {
-        world.set("/linux/resources/memory", json!({"limit": 64 << 20})).up_waiting();
-        assert_eq!(value(world, "memory", "memory.limit_in_bytes"), (64 << 20).to_string());
-    }
-
-    v1 fn a_memory_reservation_and_swappiness(world) {
-        world.set("/linux/resources/memory", json!({"limit": 64 << 20, "reservation": 32 << 20})).up_waiting();
-        assert_eq!(value(world, "memory", "memory.soft_limit_in_bytes"), (32 << 20).to_string());
-    }
-
     v1 fn a_memory_limit_kills(world) {
         world.set("/linux/resources/memory", json!({"limit": 24 << 20}));
         world.probe(&["touch-memory", "200"]);
         world.run().assert_code(137);
         world.assert_nothing_left();
-    }
-
-    v1 fn a_memory_limit_of_minus_one(world) {
-        world.set("/linux/resources/memory", json!({"limit": -1})).up_waiting();
-        assert!(value(world, "memory", "memory.limit_in_bytes").parse::<u64>().expect("a number") > 1 << 50);
     }
 
     v1 fn a_pids_limit(world) {
@@ -127,21 +138,9 @@ cases! {
         assert_eq!(made, 9, "the program itself and nine more");
     }
 
-    v1 fn no_pids_limit(world) {
-        world.set("/linux/resources/pids", json!({"limit": -1})).up_waiting();
-        assert_eq!(value(world, "pids", "pids.max"), "max");
-    }
-
     knarr_v1("runc 1.1 leaves it unset") fn a_pids_limit_of_zero_is_one(world) {
         world.set("/linux/resources/pids", json!({"limit": 0})).probe(&["fork-many", "3"]);
         assert_eq!(world.run().assert_ok().act(0)["value"], 0);
-    }
-
-    v1 fn cpu_shares_quota_and_period(world) {
-        world.set("/linux/resources/cpu", json!({"shares": 321, "quota": 20_000, "period": 50_000})).up_waiting();
-        assert_eq!(value(world, "cpu", "cpu.shares"), "321");
-        assert_eq!(value(world, "cpu", "cpu.cfs_quota_us"), "20000");
-        assert_eq!(value(world, "cpu", "cpu.cfs_period_us"), "50000");
     }
 
     v1 fn cpus_and_memory_nodes(world) {
@@ -236,6 +235,15 @@ cases! {
         fs::write(&switch, thawed).expect("thaw it");
     }
 
+    knarr_v1("runc's init waits") fn the_file_system_is_built_while_hierarchies_are_joined(world) {
+        world.probe(&["exit", "0"]);
+        let trace = trace_with_slow_writes(world);
+        let calls = |what: &str| trace.match_indices(what).map(|(at, _)| at).collect::<Vec<usize>>();
+        let (joins, pivots) = (calls("/cgroup.procs>, "), calls("pivot_root("));
+        assert!(joins.len() > 5, "a write for each hierarchy: {trace}");
+        assert!(pivots[0] < joins[joins.len() - 1], "init waits to be moved: {trace}");
+    }
+
     everywhere fn an_existing_empty_cgroup_is_used(world) {
         for directory in world.layout.directories(&world.cgroup) {
             fs::create_dir(&directory).expect("a cgroup");
@@ -270,6 +278,21 @@ cases! {
         world.set("/linux/resources/memory", json!({"limit": 8192, "swap": 8192}));
         world.run().assert_fails_with("container init was OOM-killed (memory limit too low?)");
         world.assert_nothing_left();
+    }
+
+    knarr_limits("runc reads less of it") fn a_process_that_exec_starts_without_memory_may_have_been_killed(world) {
+        world.set("/linux/resources/memory", json!({"limit": 64 << 20, "swap": 64 << 20})).up_waiting();
+        world.exec(&[], &["sh", "-c", "cat /bin/busybox >/dev/shm/held"]).assert_ok();
+        leave_no_memory(world);
+        // HOME is looked for in it: a line that needs memory to be read.
+        let damaged = "x".repeat(3 << 20);
+        fs::write(world.rootfs().join("etc/passwd"), damaged).expect("a file of users");
+        let process = json!({
+            "user": {"uid": 4711, "gid": 0}, "args": ["/bin/true"], "env": ["PATH=/bin"], "cwd": "/", "oomScoreAdj": 1000,
+        });
+        let file = world.file("process.json", &process.to_string());
+        let answer = world.call(&["exec", "--process", file.to_str().expect("utf-8"), &world.id]);
+        answer.assert_code(255).assert_fails_with(" (possibly OOM-killed)");
     }
 
     knarr("runc has another text") fn without_systemd_its_driver_is_refused_by_name(world) {

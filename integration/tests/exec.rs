@@ -3,9 +3,9 @@
 
 use std::os::fd::OwnedFd;
 
-use knarr_integration::{cases, eventually, json, namespace_of, sys, wait};
+use knarr_integration::{cases_with_systemd, eventually, json, namespace_of, sys, wait};
 
-cases! {
+cases_with_systemd! {
     everywhere fn it_runs_inside_and_returns_the_code(world) {
         world.up_waiting();
         let answer = world.exec_probe(&[], &["facts", "exit", "33"]).assert_code(33);
@@ -259,6 +259,7 @@ cases! {
     v2 fn a_sub_cgroup(world) {
         world.up_waiting();
         std::fs::create_dir(world.cgroup_dir("").join("sub")).expect("a sub-cgroup");
+        world.hand_over();
         let facts = world.exec_probe(&["--cgroup", "/sub"], &["facts"]).assert_ok().facts();
         let cgroup = facts["cgroup"].as_str().expect("cgroups").to_owned();
         assert!(cgroup.contains(&format!("0::{}/sub\n", world.cgroup)), "{cgroup}");

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use knarr_integration::{cases, eventually, leftovers, sys};
+use knarr_integration::{cases_with_systemd, eventually, leftovers, sys};
 
 /// Words of `runc` for what cannot be.
 const TAKEN: &str = "container with given ID already exists";
 const UNKNOWN: &str = "container does not exist";
 
-cases! {
+cases_with_systemd! {
     everywhere fn run_gives_output_and_leaves_nothing(world) {
         world.probe(&["echo", "hello"]);
         let answer = world.run().assert_ok();
@@ -214,6 +214,7 @@ cases! {
 
     everywhere fn forced_delete_removes_a_state_directory_without_state(world) {
         std::fs::create_dir_all(world.state_dir()).expect("an empty state directory");
+        world.hand_over();
         world.delete_force().assert_ok();
         assert!(!world.state_dir().exists());
     }
@@ -345,8 +346,7 @@ cases! {
     everywhere fn two_containers_live_side_by_side(world) {
         world.up_waiting();
         let second = format!("{}-b", world.id);
-        let cgroup = format!("{}/b", world.cgroup);
-        world.set("/linux/cgroupsPath", cgroup);
+        world.set("/linux/cgroupsPath", world.second_place());
         world.write_config();
         world.call(&["run", "--detach", &second]).assert_ok();
         world.call(&["delete", "--force", &second]).assert_ok();

@@ -6,28 +6,24 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use knarr_integration::world::Running;
-use knarr_integration::{Answer, Layout, Runtime, World, eventually, json, leftovers::MARK, play};
+use knarr_integration::layout::SESSION;
+use knarr_integration::{Answer, Layout, Loop, Runtime, World, eventually, json, leftovers::MARK, play};
 
-/// The user that the machine has, and the cgroup of its session.
-const USER: u32 = 1000;
-const SESSION: &str = "/user.slice/user-1000.slice/user@1000.service";
-
-/// Each case runs with both runtimes.
+/// Each case runs with both runtimes, in the layout that it names.
 macro_rules! cases {
-    ($(fn $name:ident($world:ident) $body:block)*) => {$(
+    ($($layout:ident fn $name:ident($world:ident) $body:block)*) => {$(
         mod $name {
             use super::*;
             fn case($world: &mut World) $body
             #[test]
             #[ignore = "run by make test-vm"]
             fn knarr() {
-                play(concat!(module_path!(), "::knarr"), Runtime::Knarr, Layout::Unified, case);
+                play(concat!(module_path!(), "::knarr"), Runtime::Knarr, Layout::$layout, case);
             }
             #[test]
             #[ignore = "run by make test-vm"]
             fn runc() {
-                play(concat!(module_path!(), "::runc"), Runtime::Runc, Layout::Unified, case);
+                play(concat!(module_path!(), "::runc"), Runtime::Runc, Layout::$layout, case);
             }
         }
     )*};
@@ -61,39 +57,10 @@ fn scope(world: &World) -> String {
     format!("knarr-{}.scope", world.id)
 }
 
-/// Places the container in a scope of `slice`, whose cgroup is `parent`.
-fn in_scope(world: &mut World, slice: &str, parent: &str) {
-    world.set("/linux/cgroupsPath", format!("{slice}:knarr:{}", world.id));
-    world.cgroup = format!("{parent}/{slice}/{}", scope(world));
-}
-
-/// A container that waits, in a scope of system.slice.
-#[track_caller]
-fn up_in_scope(world: &mut World) -> Running {
-    in_scope(world, "system.slice", "");
-    world.probe(&["block", "echo", "ready", "wait"]);
-    world.write_config();
-    let mut running = world.begin(world.command(&["--systemd-cgroup", "create", &world.id]));
-    running.end().assert_ok();
-    world.start().assert_ok();
-    running.wait_for("ready");
-    running
-}
-
-/// Makes the config one that a user without rights can run: its own id is root, nothing asks for another one.
-fn rootless(world: &mut World) {
-    let own = json!([{"containerID": 0, "hostID": USER, "size": 1}]);
-    world.namespace("user", None).set("/linux/uidMappings", own.clone()).set("/linux/gidMappings", own);
-    world.namespace("cgroup", None);
-    world.edit_mount("/dev/pts", |mount| {
-        mount["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
-    });
-}
-
 /// `run` by the user, from a delegated service of the user's own systemd.
 fn run_as_user(world: &World, flags: &[&str]) -> Answer {
     world.write_config();
-    tool(&["chown", "-R", "1000:1000", world.dir.to_str().expect("utf-8")]);
+    world.give_to_user(&world.dir);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=1000", "--regid=1000", "--clear-groups", "systemd-run", "--user", "--quiet"]);
     command.args(["--wait", "--pipe", "--collect", "--property=Delegate=yes"]);
@@ -106,37 +73,39 @@ fn run_as_user(world: &World, flags: &[&str]) -> Answer {
     world.finish(command)
 }
 
-/// A loop device over a new file; gone when dropped.
-struct Loop(String);
+/// A link of the dummy driver; gone when dropped, with the namespace it is in or here.
+struct Dummy(String);
 
-impl Loop {
+impl Dummy {
     fn new(world: &World) -> Self {
-        let file = world.file("disk", &"\0".repeat(4 << 20));
-        Self(tool(&["losetup", "--find", "--show", file.to_str().expect("utf-8")]).trim().to_owned())
+        // An interface's name has 15 bytes at most.
+        let name = format!("kt{}", world.id.trim_start_matches("knarr-test-").replace('-', "x"));
+        tool(&["ip", "link", "add", &name, "address", "00:11:22:33:44:55", "mtu", "1789", "type", "dummy"]);
+        tool(&["ip", "address", "add", "169.254.169.77/32", "dev", &name]);
+        Self(name)
     }
 
-    /// All loop devices have the major number 7.
-    fn minor(&self) -> u32 {
-        self.0.trim_start_matches("/dev/loop").parse().expect("a number")
+    fn is_here(&self) -> bool {
+        fs::exists(format!("/sys/class/net/{}", self.0)).unwrap_or(false)
     }
 }
 
-impl Drop for Loop {
+impl Drop for Dummy {
     fn drop(&mut self) {
-        tool(&["losetup", "--detach", &self.0]);
+        if self.is_here() {
+            tool(&["ip", "link", "delete", &self.0]);
+        }
     }
+}
+
+/// What `ip` says of a link in the container's network namespace.
+fn link_in_container(world: &World, name: &str) -> String {
+    let network = format!("--net=/proc/{}/ns/net", world.pid());
+    tool(&["nsenter", &network, "ip", "address", "show", "dev", name])
 }
 
 cases! {
-    fn memory_limits_are_the_files(world) {
-        let memory = json!({"limit": 64 << 20, "reservation": 32 << 20, "swap": 96 << 20});
-        world.set("/linux/resources/memory", memory).up_waiting();
-        assert_eq!(value(world, "memory.max"), (64 << 20).to_string());
-        assert_eq!(value(world, "memory.low"), (32 << 20).to_string());
-        assert_eq!(value(world, "memory.swap.max"), (32 << 20).to_string());
-    }
-
-    fn a_memory_limit_kills(world) {
+    Unified fn a_memory_limit_kills(world) {
         world.set("/linux/resources/memory", json!({"limit": 24 << 20})).up_waiting();
         world.exec_probe(&[], &["touch-memory", "200"]);
         assert!(count(world, "memory.events", "oom_kill ") > 0);
@@ -144,28 +113,28 @@ cases! {
         world.assert_nothing_left();
     }
 
-    fn a_pids_limit_stops_forks(world) {
+    Unified fn a_pids_limit_stops_forks(world) {
         world.set("/linux/resources/pids", json!({"limit": 10})).probe(&["fork-many", "20"]);
         let made = world.run().assert_ok().act(0)["value"].as_u64().expect("a count");
         assert_eq!(made, 9, "the program itself and nine more");
         world.assert_nothing_left();
     }
 
-    fn a_cpu_quota_throttles(world) {
+    Unified fn a_cpu_quota_throttles(world) {
         world.set("/linux/resources/cpu", json!({"quota": 5_000, "period": 50_000}));
         world.args(&["/bin/sh", "-c", "while :; do :; done"]).up();
         assert_eq!(value(world, "cpu.max"), "5000 50000");
         eventually("throttled periods", || (count(world, "cpu.stat", "nr_throttled ") > 2).then_some(()));
     }
 
-    fn a_cpu_set_is_the_affinity(world) {
+    Unified fn a_cpu_set_is_the_affinity(world) {
         world.set("/linux/resources/cpu", json!({"cpus": "0", "mems": "0"}));
         assert_eq!(world.run_facts()["affinity"], "0");
     }
 
-    fn a_write_limit_slows_a_device(world) {
+    Unified fn a_write_limit_slows_a_device(world) {
         let device = Loop::new(world);
-        let (path, minor) = (device.0.clone(), device.minor());
+        let (path, minor) = (device.path(), device.minor());
         world.push("/linux/devices", json!({"path": path, "type": "b", "major": 7, "minor": minor}));
         let allow = json!({"allow": true, "type": "b", "major": 7, "minor": minor, "access": "rw"});
         world.push("/linux/resources/devices", allow);
@@ -181,17 +150,10 @@ cases! {
         world.delete_force().assert_ok();
     }
 
-    fn huge_pages_and_unified_files(world) {
-        world.set("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 4 << 20}]));
-        world.set("/linux/resources/unified", json!({"memory.high": "50331648"})).up_waiting();
-        assert_eq!(value(world, "hugetlb.2MB.max"), (4 << 20).to_string());
-        assert_eq!(value(world, "memory.high"), "50331648");
-    }
-
-    fn systemd_makes_the_scope_and_knows_the_limits(world) {
+    Systemd fn systemd_makes_the_scope_and_knows_the_limits(world) {
         world.set("/linux/resources/memory", json!({"limit": 64 << 20}));
         world.set("/linux/resources/pids", json!({"limit": 20}));
-        up_in_scope(world);
+        world.up_waiting();
         let pid = world.pid().to_string();
         assert_eq!(value(world, "cgroup.procs"), pid);
         assert_eq!((value(world, "memory.max"), value(world, "pids.max")), ("67108864".into(), "20".into()));
@@ -206,12 +168,12 @@ cases! {
         assert_eq!(state, "LoadState=not-found\n");
     }
 
-    fn systemd_keeps_the_device_rules_after_a_reload(world) {
+    Systemd fn systemd_keeps_the_device_rules_after_a_reload(world) {
         // Anybody may open it whom the rules let.
         world.push("/linux/devices", json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}));
         let allow = json!({"allow": true, "type": "c", "major": 10, "minor": 229, "access": "r"});
         world.push("/linux/resources/devices", allow);
-        up_in_scope(world);
+        world.up_waiting();
         let verbs = ["open-read", "/dev/fuse", "open-write", "/dev/fuse", "open-write", "/dev/null"];
         for _ in 0..2 {
             let answer = world.exec_probe(&[], &verbs).assert_ok();
@@ -223,22 +185,35 @@ cases! {
         world.assert_nothing_left();
     }
 
-    fn systemd_counts_what_exec_starts(world) {
-        up_in_scope(world);
+    Systemd fn systemd_ends_idleness_for_a_weight(world) {
+        if world.is_runc() {
+            return; // runc 1.1 knows no idleness
+        }
+        world.up_waiting();
+        let update = |flags: &[&str]| world.call(&[&["update"], flags, &[world.id.as_str()]].concat()).assert_ok();
+        let told = update(&["--cpu-share", "200", "--cpu-idle", "1"]).said();
+        assert!(told.contains("unable to apply both CPUWeight and CpuIdle to systemd"), "{told}");
+        assert_eq!(value(world, "cpu.idle"), "1");
+        update(&["--cpu-share", "2048"]);
+        assert_eq!((value(world, "cpu.idle").as_str(), value(world, "cpu.weight").as_str()), ("0", "174"));
+    }
+
+    Systemd fn systemd_counts_what_exec_starts(world) {
+        world.up_waiting();
         let facts = world.exec_probe(&[], &["facts"]).assert_ok().facts();
         assert_eq!(facts["cgroup"], format!("0::{}\n", world.cgroup));
     }
 
-    fn systemd_stops_a_container_with_its_unit(world) {
-        up_in_scope(world);
+    Systemd fn systemd_stops_a_container_with_its_unit(world) {
+        world.up_waiting();
         tool(&["systemctl", "stop", &scope(world)]);
         world.wait_status("stopped");
         world.delete().assert_ok();
         world.assert_nothing_left();
     }
 
-    fn a_user_has_limits_in_a_delegated_cgroup(world) {
-        rootless(world);
+    Unified fn a_user_has_limits_in_a_delegated_cgroup(world) {
+        world.rootless().namespace("cgroup", None);
         world.cgroup = format!("{SESSION}/app.slice/{}", world.id);
         world.set("/linux/cgroupsPath", world.cgroup.clone());
         world.set("/linux/resources/pids", json!({"limit": 10}));
@@ -249,9 +224,11 @@ cases! {
         world.assert_nothing_left();
     }
 
-    fn a_user_has_limits_from_the_own_systemd(world) {
-        rootless(world);
-        in_scope(world, "app.slice", SESSION);
+    Unified fn a_user_has_limits_from_the_own_systemd(world) {
+        world.rootless().namespace("cgroup", None);
+        let (path, cgroup) = Layout::User.place(&world.id);
+        world.set("/linux/cgroupsPath", path);
+        world.cgroup = cgroup;
         world.set("/linux/resources/memory", json!({"limit": 48 << 20}));
         world.probe(&["read", "/sys/fs/cgroup/memory.max", "read", "/proc/self/uid_map"]);
         let answer = run_as_user(world, &["--systemd-cgroup"]).assert_ok();
@@ -259,12 +236,28 @@ cases! {
         world.assert_nothing_left();
     }
 
-    fn a_user_without_a_cgroup_is_refused_limits(world) {
-        rootless(world);
+    Unified fn a_user_without_a_cgroup_is_refused_limits(world) {
+        world.rootless().namespace("cgroup", None);
         world.set("/linux/resources/pids", json!({"limit": 10}));
         let answer = run_as_user(world, &[]);
         assert!(!answer.status.success(), "{answer}");
         assert!(answer.said().contains("permission denied") || answer.said().contains("rootless needs"), "{answer}");
+        world.assert_nothing_left();
+    }
+}
+
+knarr_integration::cases! {
+    knarr_machine("runc 1.1 has no network devices") fn a_network_device_moves_in_with_its_addresses(world) {
+        let dummy = Dummy::new(world);
+        // The first of cgroup2 gives the host's other options.
+        world.without_mount("/sys/fs/cgroup");
+        world.set(&format!("/linux/netDevices/{}", dummy.0), json!({"name": "eth7"})).up_waiting();
+        assert!(!dummy.is_here());
+        let shown = link_in_container(world, "eth7");
+        for text in ["mtu 1789", "link/ether 00:11:22:33:44:55", "inet 169.254.169.77/32", "UP"] {
+            assert!(shown.contains(text), "{text} is not in {shown}");
+        }
+        world.delete_force().assert_ok();
         world.assert_nothing_left();
     }
 }

@@ -50,6 +50,11 @@ pub(crate) fn load_spec(dir: &Path) -> Result<Spec> {
     read(&dir.join(CONFIG), CONFIG).map(|(_, spec)| spec)
 }
 
+/// The same as it was written.
+pub(crate) fn load_raw(dir: &Path) -> Result<Vec<u8>> {
+    read(&dir.join(CONFIG), CONFIG).map(|(raw, _): (_, Spec)| raw)
+}
+
 /// Reads the file that `exec --process` names: one `process` object.
 pub(crate) fn load_process(file: &Path) -> Result<Process> {
     read_given(file).map(|(_, process)| process)

@@ -7,10 +7,12 @@ use std::path::Path;
 use knarr_cgroups::Cgroup;
 use serde::Serialize;
 
+use crate::bundle;
 use crate::error::{During as _, Error, Result};
 use crate::process_id::{Process, ProcessId};
 use crate::record::Record;
-use crate::store::{StateDir, Store};
+use crate::spec::{self, Spec};
+use crate::store::{Maker, StateDir, Store};
 use crate::sys;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -55,13 +57,37 @@ impl Container {
 
     /// The container of a directory; [`Error::NotExist`] where `create` got no further than the directory.
     pub(crate) fn load(dir: StateDir) -> Result<Self> {
-        let json = dir.read_state()?.ok_or(Error::NotExist)?;
-        Self::from_json(dir, &json)
+        let record = Self::record_in(&dir)?.ok_or(Error::NotExist)?;
+        Ok(Self { dir, record })
     }
 
-    pub(crate) fn from_json(dir: StateDir, json: &[u8]) -> Result<Self> {
-        let record = Record::from_json(dir.id(), json)?;
-        Ok(Self { dir, record })
+    /// What the directory records, in runc's form or in crun's.
+    pub(crate) fn record_in(dir: &StateDir) -> Result<Option<Record>> {
+        if let Some(state) = dir.read_state()? {
+            return Record::from_json(dir.id(), &state).map(Some);
+        }
+        let (Some(status), Some(config)) = (dir.read_status()?, dir.read_config()?) else { return Ok(None) };
+        Record::of_crun(dir.id(), &status, &config, !rustix::process::geteuid().is_root()).map(Some)
+    }
+
+    /// The configuration that it was created with. runc keeps no copy: for its containers that is the bundle's.
+    pub(crate) fn config(&self) -> Result<Vec<u8>> {
+        match self.dir.read_config()? {
+            Some(json) => Ok(json),
+            None => bundle::load_raw(self.record.bundle())
+                .during(|| format!("read the configuration of container {}", self.dir.id())),
+        }
+    }
+
+    /// The same, read. A bundle may have changed since: which namespaces a container of runc's has, its state says.
+    pub(crate) fn spec(&self) -> Result<Spec> {
+        let what = || format!("read the configuration of container {}", self.dir.id());
+        let mut spec: Spec =
+            spec::parse(&self.config()?).map_err(|source| Error::Json { what: what(), source })?;
+        if self.dir.maker()? == Maker::Runc {
+            spec.linux.get_or_insert_default().namespaces = self.record.namespaces();
+        }
+        Ok(spec)
     }
 
     /// Its first process; none when that has ended or does not exist yet.

@@ -63,21 +63,23 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         first_private: entry.passed.first_private(),
         keep: entry.console.as_ref().map(AsFd::as_fd),
     };
-    let (child, end) = beside.spawn(|end| inside(entry, end))?;
+    let kills = oom::kills(entry.cgroup);
+    let blame = |error, child: Option<&Child>| possibly_killed(error, child, entry.cgroup, kills);
+    let (child, end) = beside.spawn(|end| inside(entry, end)).map_err(|error| blame(error, None))?;
     match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
         Err(error) => {
             let error = end.last_words().unwrap_or(error);
-            let error = possibly_killed(error, &child, entry.cgroup);
+            let error = blame(error, Some(&child));
             child.kill_and_reap();
             Err(error)
         }
     }
 }
 
-/// Says so where the kernel may have ended the process for want of memory: somebody in the cgroup it has.
-fn possibly_killed(error: Error, child: &Child, cgroup: &Cgroup) -> Error {
-    if error.is_reported() || !oom::has_killed(child, cgroup) {
+/// Says so where the kernel may have ended the process for want of memory: somebody in the cgroup it has, meanwhile.
+fn possibly_killed(error: Error, child: Option<&Child>, cgroup: &Cgroup, kills_before: u64) -> Error {
+    if error.is_reported() || !oom::has_killed(child, cgroup, kills_before) {
         return error;
     }
     Error::WrongState(format!("{} (possibly OOM-killed)", error.line()))

@@ -67,8 +67,16 @@ pub(crate) enum Error {
     },
 
     /// What the container's first process reported before it could run the program.
-    #[error("{text}")]
-    Init { text: String, field: Option<String>, errno: Option<i32> },
+    #[error("{0}")]
+    Init(Box<Told>),
+
+    /// The program cannot be run.
+    #[error("{0}")]
+    Program(Box<Told>),
+
+    /// criu cannot be run, is too old, or failed; why is in its log.
+    #[error("{0}")]
+    Criu(String),
 
     /// A hook failed; the text holds the hook's index, how it ended and what it printed.
     #[error("{0}")]
@@ -81,6 +89,31 @@ pub(crate) enum Error {
         #[source]
         source: Box<Error>,
     },
+
+    /// The same for a part of the configuration.
+    #[error("{act}")]
+    At {
+        field: String,
+        act: String,
+        #[source]
+        source: Box<Error>,
+    },
+}
+
+/// An error with all that is known about it. Only `text` is for everybody.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) text: String,
+    pub(crate) field: Option<String>,
+    pub(crate) call: Option<String>,
+    pub(crate) errno: Option<i32>,
+    pub(crate) hint: Option<String>,
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl Error {
@@ -105,9 +138,9 @@ impl Error {
     pub(crate) fn field(&self) -> Option<&str> {
         match self {
             Self::Refused { field, .. } => Some(field),
-            Self::Init { field, .. } => field.as_deref(),
             Self::During { source, .. } => source.field(),
-            _ => None,
+            Self::At { field, source, .. } => source.field().or(Some(field)),
+            _ => self.told()?.field.as_deref(),
         }
     }
 
@@ -115,9 +148,30 @@ impl Error {
     pub(crate) fn errno(&self) -> Option<i32> {
         match self {
             Self::Sys(error) => Some(error.errno.raw_os_error()),
-            Self::Cgroup(error) => cgroup_errno(error),
-            Self::Init { errno, .. } => *errno,
-            Self::During { source, .. } => source.errno(),
+            Self::Cgroup(error) => error.errno().map(sys::Errno::raw_os_error),
+            Self::Seccomp(error) => {
+                std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?.raw_os_error()
+            }
+            Self::During { source, .. } | Self::At { source, .. } => source.errno(),
+            _ => self.told()?.errno,
+        }
+    }
+
+    /// That system call, or what was written where, as the text quotes it.
+    pub(crate) fn call(&self) -> Option<String> {
+        match self {
+            Self::Sys(error) => Some(error.call.clone()),
+            Self::Cgroup(error) => error.errno().map(|_| error.to_string()),
+            Self::Seccomp(_) => self.errno().map(|_| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned()),
+            Self::During { source, .. } | Self::At { source, .. } => source.call(),
+            _ => self.told()?.call.clone(),
+        }
+    }
+
+    pub(crate) fn told(&self) -> Option<&Told> {
+        match self {
+            Self::Init(told) | Self::Program(told) => Some(told),
+            Self::During { source, .. } | Self::At { source, .. } => source.told(),
             _ => None,
         }
     }
@@ -125,8 +179,8 @@ impl Error {
     /// Whether the container's process itself said what went wrong.
     pub(crate) fn is_reported(&self) -> bool {
         match self {
-            Self::Init { .. } => true,
-            Self::During { source, .. } => source.is_reported(),
+            Self::Init(_) => true,
+            Self::During { source, .. } | Self::At { source, .. } => source.is_reported(),
             _ => false,
         }
     }
@@ -145,18 +199,20 @@ impl Error {
     }
 }
 
-fn cgroup_errno(error: &knarr_cgroups::Error) -> Option<i32> {
-    let cause = std::error::Error::source(error)?;
-    Some(cause.downcast_ref::<knarr_cgroups::Errno>()?.0.raw_os_error())
-}
-
 /// Adds what was being done to an error on its way up.
 pub(crate) trait During<T> {
     fn during(self, act: impl FnOnce() -> String) -> Result<T>;
+
+    /// The same for the part of the configuration at `field`, a JSON pointer.
+    fn at(self, field: impl FnOnce() -> String, act: impl FnOnce() -> String) -> Result<T>;
 }
 
 impl<T, E: Into<Error>> During<T> for std::result::Result<T, E> {
     fn during(self, act: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|source| Error::During { act: act(), source: Box::new(source.into()) })
+    }
+
+    fn at(self, field: impl FnOnce() -> String, act: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::At { field: field(), act: act(), source: Box::new(source.into()) })
     }
 }

@@ -1,10 +1,13 @@
-//! Which other program a program needs to start: the one in its `#!` line or its dynamic loader (execve(2), elf(5)).
+//! Why the kernel would not run a program: which other program it needs, the one in its `#!` line or its dynamic loader
+//! (execve(2), elf(5)), which machine it is for, and whether its mount lets nothing run.
 //!
-//! Only for a better message: the kernel says "no such file" about the program where it means the interpreter.
+//! Only for a hint: the kernel says "no such file" about the program where it means the interpreter.
 
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 
-use rustix::io::pread;
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, openat, stat, statvfs};
+use rustix::io::{Errno, pread};
 
 /// As much of a `#!` line as the kernel looks at (`BINPRM_BUF_SIZE`).
 const LINE: usize = 256;
@@ -15,8 +18,51 @@ const PT_INTERP: u64 = 3;
 /// the image claims to have.
 const MAX_TABLE: usize = 1 << 16;
 
+/// What is behind `errno` of an attempt to run `path`, if that can be seen.
+pub(crate) fn trouble(path: &CStr, errno: Errno) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = || openat(CWD, path, flags, Mode::empty()).ok();
+    match errno {
+        Errno::NOENT => {
+            let interpreter = of(open()?)?;
+            let missing = stat(interpreter.as_str()).err() == Some(Errno::NOENT);
+            let line_end =
+                if interpreter.ends_with('\r') { ": its first line ends in a carriage return" } else { "" };
+            let place = "is not in the container's root filesystem";
+            missing.then(|| format!("its interpreter {interpreter:?} {place}{line_end}"))
+        }
+        Errno::NOEXEC => Some(unknown_format(&read(open()?, 0, LINE)?)),
+        Errno::ACCESS => statvfs(path)
+            .is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOEXEC))
+            .then(|| "the mount that it is on has the option noexec".to_owned()),
+        _ => None,
+    }
+}
+
+fn unknown_format(head: &[u8]) -> String {
+    let Some(machine) = Elf::new(head).and_then(|elf| elf.field(head, 18, 2)) else {
+        return "it is no ELF program, and no script with the path of an interpreter after #! in its first line".into();
+    };
+    let name =
+        MACHINES.iter().find(|(number, _)| *number == machine).map_or("another machine", |(_, name)| name);
+    format!("it is a program for {name} (ELF machine {machine}), this machine is {}", std::env::consts::ARCH)
+}
+
+/// `e_machine` of elf.h, as uname(1) calls it.
+const MACHINES: [(u64, &str); 9] = [
+    (3, "i386"),
+    (20, "ppc"),
+    (21, "ppc64"),
+    (22, "s390x"),
+    (40, "arm"),
+    (62, "x86_64"),
+    (183, "aarch64"),
+    (243, "riscv"),
+    (258, "loongarch"),
+];
+
 /// The interpreter that `program` names, if it names one.
-pub(crate) fn of(program: impl AsFd) -> Option<String> {
+fn of(program: impl AsFd) -> Option<String> {
     let head = read(&program, 0, LINE)?;
     let path = match head.strip_prefix(b"#!") {
         Some(line) => script_interpreter(line)?.to_vec(),

@@ -8,6 +8,7 @@ mod line;
 mod sink;
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ use line::Record;
 pub(crate) use sink::{Sink, Target};
 
 use crate::error::Error;
-use crate::timestamp;
+use crate::{hint, timestamp};
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -71,6 +72,11 @@ pub(crate) fn is_stderr() -> bool {
     matches!(logger().sink, Sink::Stderr(_))
 }
 
+/// Whether stderr is for people: a terminal without JSON in it.
+pub(crate) fn is_read_by_people() -> bool {
+    std::io::stderr().is_terminal() && !(is_stderr() && logger().format == Format::Json)
+}
+
 fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, caller: &Location<'_>) {
     let logger = logger();
     if level > logger.level {
@@ -83,7 +89,9 @@ fn write(level: Level, message: fmt::Arguments<'_>, error: Option<&Error>, calle
         // As runc, which names the place in the source only when it is asked to explain itself.
         caller: (logger.level == Level::Debug).then(|| format!("{}:{}", caller.file(), caller.line())),
         errno: error.and_then(Error::errno),
+        call: error.and_then(Error::call),
         field: error.and_then(Error::field),
+        hint: error.and_then(hint::of),
     };
     logger.sink.write(&record, logger.format);
 }

@@ -9,14 +9,18 @@ mod bitmask;
 mod bundle;
 mod capabilities;
 mod caught_signals;
+mod checkpoint;
 mod cli;
 mod commands;
 mod container;
+mod criu;
 mod design;
+mod doctor;
 mod enter;
 mod error;
 mod fds;
 mod foreground;
+mod hint;
 mod hooks;
 mod host;
 mod host_terminal;
@@ -36,6 +40,7 @@ mod notify_socket;
 mod oom;
 mod oom_score;
 mod parent;
+mod pattern;
 mod personality;
 mod pid_file;
 mod pidfd_socket;
@@ -105,8 +110,10 @@ fn failure(command: &Command) -> (Option<&'static str>, u8) {
 fn run(globals: &Globals, command: Command) -> Result<u8> {
     let done = |()| 0;
     match command {
+        Command::Checkpoint(args) => commands::checkpoint::run(globals, &args).map(done),
         Command::Create(args) => commands::create::run(globals, &args).map(done),
         Command::Delete(args) => commands::delete::run(globals, &args).map(done),
+        Command::Doctor(args) => commands::doctor::run(globals, &args).map(exit_code),
         Command::Events(args) => commands::events::run(globals, &args).map(done),
         Command::Exec(args) => commands::exec::run(globals, &args).map(exit_code),
         Command::Features => commands::features::run(globals).map(done),
@@ -114,6 +121,7 @@ fn run(globals: &Globals, command: Command) -> Result<u8> {
         Command::List(args) => commands::list::run(globals, &args).map(done),
         Command::Pause(args) => commands::pause::run(globals, &args).map(done),
         Command::Ps(args) => commands::ps::run(globals, &args).map(done),
+        Command::Restore(args) => commands::restore::run(globals, &args).map(exit_code),
         Command::Resume(args) => commands::resume::run(globals, &args).map(done),
         Command::Run(args) => commands::run::run(globals, &args).map(exit_code),
         Command::Seccomp(args) => commands::seccomp::run(&args).map(done),
@@ -165,6 +173,9 @@ fn fail(error: &Error, code: u8) -> u8 {
     if !log::is_stderr() {
         // Stderr is the last resort: nothing is left to report its failure to.
         let _ = writeln!(io::stderr(), "{}", error.line());
+    }
+    if let Some(hint) = hint::of(error).filter(|_| log::is_read_by_people()) {
+        let _ = writeln!(io::stderr(), "hint: {hint}");
     }
     code
 }

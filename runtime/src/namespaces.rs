@@ -104,6 +104,12 @@ impl Visit {
         unshare_time(offsets)
     }
 
+    /// Makes a mount namespace, a copy of the own one.
+    pub(crate) fn new_mount(&mut self) -> Result<()> {
+        self.remember(Kind::Mount)?;
+        sys::unshare(Kind::Mount.flag()).during(|| "make a mount namespace".into())
+    }
+
     fn remember(&mut self, kind: Kind) -> Result<()> {
         let home = Path::new("/proc/self/ns").join(kind.file());
         self.home.push((kind, open_namespace(&home)?));

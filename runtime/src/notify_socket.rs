@@ -59,6 +59,11 @@ impl Manager {
     }
 }
 
+/// The mount of a container that got a socket.
+pub(crate) fn mount_of(state_directory: &Path) -> Option<spec::Mount> {
+    state_directory.join(DIRECTORY).is_dir().then(|| mount(state_directory))
+}
+
 /// How the container gets to its socket: to be added to its mounts.
 fn mount(state_directory: &Path) -> spec::Mount {
     spec::Mount {

@@ -11,9 +11,14 @@ use crate::sys;
 /// A process that closed its channel without a word is on its way out: it needs no more than this.
 const LAST_BREATH: Duration = Duration::from_millis(100);
 
-/// Whether the kernel has killed in this cgroup, and this process of it has ended. A cgroup whose count cannot be read
-/// has no say in it.
-pub(crate) fn has_killed(child: &Child, cgroup: &Cgroup) -> bool {
-    let ended = || sys::poll_readable(child.pidfd.as_fd(), Instant::now() + LAST_BREATH);
-    cgroup.oom_kills().is_ok_and(|kills| kills > 0) && ended().unwrap_or(false)
+/// How many processes of a cgroup the kernel has killed so far. A cgroup whose count cannot be read has no say in it.
+pub(crate) fn kills(cgroup: &Cgroup) -> u64 {
+    cgroup.oom_kills().unwrap_or(0)
+}
+
+/// Whether there are more of them than there were, and this process of the cgroup has ended; one that is not known any
+/// more has.
+pub(crate) fn has_killed(child: Option<&Child>, cgroup: &Cgroup, before: u64) -> bool {
+    let ended = |child: &Child| sys::poll_readable(child.pidfd.as_fd(), Instant::now() + LAST_BREATH);
+    kills(cgroup) > before && child.is_none_or(|child| ended(child).unwrap_or(false))
 }

@@ -6,11 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use knarr_cgroups::rdt::ResctrlGroup;
 use knarr_cgroups::{Already, Cgroup, Driver, Request};
 use knarr_seccomp::notify;
+use rustix::process::Pid;
+
+mod restore;
+
+pub(crate) use restore::{open_images, restore};
 
 use crate::affinity;
 use crate::caught_signals::Signals;
@@ -50,7 +55,6 @@ pub(crate) struct Made {
     pub(crate) store: Store,
     pub(crate) container: Container,
     pub(crate) child: Child,
-    pub(crate) end: ParentEnd,
     /// The master side, for `run` with a terminal.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -61,7 +65,7 @@ pub(crate) fn make(
     args: &CreateArgs,
     design: &Design,
     purpose: Purpose<'_>,
-) -> Result<Made> {
+) -> Result<(Made, ParentEnd)> {
     let outside = Outside {
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         pidfd_socket: args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?,
@@ -70,12 +74,8 @@ pub(crate) fn make(
     outside.passed.hide_the_rest()?;
     let agent = seccomp::prepare(design.plan.seccomp.as_ref())?;
     let net_devices = net_devices::inspect(&design.plan.net_devices)?;
-    let store = Store::open_or_make(&globals.root.path)?;
-    let dir = store.create(&args.id)?;
-    let rootless = globals.rootless();
-    let making =
-        Making { globals, args, design, rootless, net_devices, agent, store, dir, cgroup: None, child: None };
-    making.run(purpose, outside)
+    let making = Making { net_devices, agent, ..Making::new(globals, args, design)? };
+    making.run(|making| making.steps(purpose, outside))
 }
 
 /// What the caller brought.
@@ -101,12 +101,34 @@ struct Making<'a> {
     child: Option<Child>,
 }
 
-impl Making<'_> {
-    fn run(mut self, purpose: Purpose<'_>, outside: Outside) -> Result<Made> {
-        match self.steps(purpose, outside) {
-            Ok((record, child, end, terminal)) => {
+impl<'a> Making<'a> {
+    /// Takes the id.
+    fn new(globals: &'a Globals, args: &'a CreateArgs, design: &'a Design) -> Result<Self> {
+        let store = Store::open_or_make(&globals.root.path)?;
+        Ok(Self {
+            globals,
+            args,
+            design,
+            rootless: globals.rootless(),
+            net_devices: Vec::new(),
+            agent: None,
+            dir: store.create(&args.id)?,
+            store,
+            cgroup: None,
+            child: None,
+        })
+    }
+
+    /// What `steps` make, or nothing: the record, the terminal's master side if it is left, and whatever else.
+    fn run<T>(
+        mut self,
+        steps: impl FnOnce(&mut Self) -> Result<(Record, Option<OwnedFd>, T)>,
+    ) -> Result<(Made, T)> {
+        let made = steps(&mut self).and_then(|made| Ok((made, self.child.take().ok_or_else(Self::death)?)));
+        match made {
+            Ok(((record, terminal, more), child)) => {
                 let container = Container { dir: self.dir, record };
-                Ok(Made { store: self.store, container, child, end, terminal })
+                Ok((Made { store: self.store, container, child, terminal }, more))
             }
             Err(error) => {
                 self.undo();
@@ -119,21 +141,25 @@ impl Making<'_> {
         &mut self,
         purpose: Purpose<'_>,
         outside: Outside,
-    ) -> Result<(Record, Child, ParentEnd, Option<OwnedFd>)> {
-        let mut record = self.prepare_cgroup()?;
-        self.dir.write_config(&self.design.bundle.raw)?;
-        self.dir.write_state(&record.to_json()?)?;
-        self.create_cgroup()?;
-        self.create_rdt()?;
-        self.design.manager.as_ref().map_or(Ok(()), Manager::make_directory)?;
-
+    ) -> Result<(Record, Option<OwnedFd>, ParentEnd)> {
+        let mut record = self.lay_foundation()?;
         let end = self.spawn(purpose, outside.console, outside.passed)?;
         let starting = || "unable to start container process".to_owned();
         let served = self.settle(&end).and_then(|()| self.serve(&end, &mut record));
         let terminal = served.map_err(|error| self.cause(&end, error)).during(starting)?;
         self.announce(outside.pidfd_socket)?;
-        let child = self.child.take().ok_or_else(Self::death)?;
-        Ok((record, child, end, terminal))
+        Ok((record, terminal, end))
+    }
+
+    /// What there is before the first process.
+    fn lay_foundation(&mut self) -> Result<Record> {
+        let record = self.prepare_cgroup()?;
+        self.dir.write_config(&self.design.bundle.raw)?;
+        self.dir.write_state(&record.to_json()?)?;
+        self.create_cgroup()?;
+        self.create_rdt()?;
+        self.design.manager.as_ref().map_or(Ok(()), Manager::make_directory)?;
+        Ok(record)
     }
 
     /// Chooses the cgroup and puts it on record. Deleting the container will kill what is in it: so it must be empty.
@@ -209,9 +235,9 @@ impl Making<'_> {
                     rootless: self.rootless,
                     ..record::Cgroups::default()
                 },
+                hooks: record::hooks_for_runc(bundle.spec.hooks.as_ref()),
                 rootless_euid: rootless,
                 rootless_cgroups: self.rootless,
-                ..record::Config::default()
             },
             rootless,
             cgroup_paths: cgroup.paths().clone(),
@@ -243,16 +269,7 @@ impl Making<'_> {
             console,
             passed,
         };
-        let building = Building {
-            cgroup: CgroupView {
-                hierarchies: &host.hierarchies,
-                paths: cgroup.paths(),
-                namespace: plan.namespaces.has(Kind::Cgroup),
-                driver: self.globals.cgroup_driver,
-                rootless: self.rootless,
-            },
-            sources: rootfs::prepare(&plan.rootfs)?,
-        };
+        let building = Building { cgroup: self.cgroup_view(cgroup), sources: rootfs::prepare(&plan.rootfs)? };
         let birth = Birth {
             namespaces: &plan.namespaces,
             ids: &plan.ids,
@@ -266,17 +283,39 @@ impl Making<'_> {
         Ok(end)
     }
 
-    /// What only the outside can do for init, while it builds its file system. Limits come before the move: a list of
+    fn cgroup_view<'c>(&'c self, cgroup: &'c Cgroup) -> CgroupView<'c> {
+        CgroupView {
+            hierarchies: &self.design.host.hierarchies,
+            paths: cgroup.paths(),
+            namespace: self.design.plan.namespaces.has(Kind::Cgroup),
+            user_namespace: self.design.plan.namespaces.has(Kind::User),
+            driver: self.globals.cgroup_driver,
+            rootless: self.rootless,
+        }
+    }
+
+    /// What only the outside can do for init, while it builds its file system.
+    fn settle(&self, end: &ParentEnd) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
+        let plan = &self.design.plan;
+        let born_in = self.cgroup.as_ref().and_then(Cgroup::clone_dir).is_some();
+        self.join_cgroups(child.pid, if born_in { Already::Unified } else { Already::Nowhere })?;
+        affinity::reset(child.pid);
+        net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
+        end.order(Order::Joined)?;
+        launch::set_oom_score(&plan.process, child.pid)
+    }
+
+    /// Moves a process of ours into the container's groups. Limits come before the move: a list of
     /// device rules is written one by one, and init must not be there in between. systemd makes a cgroup only with a
     /// process in it, and sets the limits itself before that.
-    fn settle(&self, end: &ParentEnd) -> Result<()> {
-        let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return Ok(()) };
+    fn join_cgroups(&self, pid: Pid, already: Already) -> Result<()> {
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
         let plan = &self.design.plan;
         let applying = || "unable to apply cgroup configuration".to_owned();
         let join = || {
-            let already = if cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
             cgroup
-                .join(child.pid, already)
+                .join(pid, already)
                 .map_err(Error::from)
                 .and_then(|()| self.delegate(cgroup))
                 .during(applying)
@@ -295,12 +334,9 @@ impl Making<'_> {
             log::warn(format_args!("{warning}"));
         }
         if let Some(group) = &self.design.rdt {
-            group.join(child.pid).during(|| "unable to apply Intel RDT configuration".into())?;
+            group.join(pid).during(|| "unable to apply Intel RDT configuration".into())?;
         }
-        affinity::reset(child.pid);
-        net_devices::move_into(child.pid, &plan.net_devices, &self.net_devices)?;
-        end.order(Order::Joined)?;
-        launch::set_oom_score(&plan.process, child.pid)
+        Ok(())
     }
 
     /// Without privileges the cgroup can only stay with the caller.
@@ -329,7 +365,7 @@ impl Making<'_> {
                 }
                 Some(Report::Terminal(master)) => terminal = Some(master),
                 Some(Report::Ready) => {
-                    self.record_init(record)?;
+                    self.limit_and_record_init(record)?;
                     end.order(Order::Proceed)?;
                 }
                 Some(Report::Listener(number)) => self.hand_over_listener(number, end)?,
@@ -368,21 +404,24 @@ impl Making<'_> {
         seccomp::hand_over(connection, agent, (child.pidfd.as_fd(), number), (state.pid, &state), end)
     }
 
-    /// Limits go on last, from outside, and the state says which process it is.
-    fn record_init(&self, record: &mut Record) -> Result<()> {
+    /// Limits go on last, from outside.
+    fn limit_and_record_init(&self, record: &mut Record) -> Result<()> {
         let Some(child) = &self.child else { return Ok(()) };
         rlimits::apply(child.pid, &self.design.plan.process.rlimits)?;
+        self.record_init(record, &format!("/proc/{}/fd", child.pid))
+    }
+
+    /// The state says which process it is. `stdio` is where the descriptors that it was given can be seen.
+    fn record_init(&self, record: &mut Record, stdio: &str) -> Result<()> {
+        let Some(child) = &self.child else { return Ok(()) };
         let init = ProcessId::current(child.pid)?.ok_or_else(Self::death)?;
         record.set_init(init);
         // Without privileges some hierarchies may have been left out.
         if let Some(cgroup) = &self.cgroup {
             record.cgroup_paths.clone_from(cgroup.paths());
         }
-        let proc = PathBuf::from(format!("/proc/{}", child.pid.as_raw_nonzero()));
-        record.namespace_paths =
-            Kind::all().map(|kind| (kind.state_key().into(), proc.join("ns").join(kind.file()))).collect();
         // For a later checkpoint: what stdio was, so that a restore can put something in its place.
-        let target = |fd: u32| std::fs::read_link(proc.join(format!("fd/{fd}"))).unwrap_or_default();
+        let target = |fd: u32| std::fs::read_link(format!("{stdio}/{fd}")).unwrap_or_default();
         record.external_descriptors = (0..3).map(|fd| target(fd).to_string_lossy().into_owned()).collect();
         self.dir.write_state(&record.to_json()?)
     }
@@ -394,7 +433,7 @@ impl Making<'_> {
             return Error::During { act: during_init(), source: Box::new(words) };
         }
         let (Some(child), Some(cgroup)) = (&self.child, &self.cgroup) else { return error };
-        if error.is_reported() || !oom::has_killed(child, cgroup) {
+        if error.is_reported() || !oom::has_killed(Some(child), cgroup, 0) {
             return error;
         }
         log::debug(format_args!("{}", error.line()));

@@ -7,9 +7,9 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat, stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
 
-use crate::error::{During as _, Error, Result};
+use crate::error::{During as _, Error, Result, Told};
 use crate::interpreter;
 use crate::sys::{self, Errno, Named as _, errno_text};
 
@@ -28,7 +28,13 @@ pub(crate) fn find(name: &CStr, path: &str) -> Result<CString> {
             Err(Unusable::Stat(errno)) => {
                 Err(errno).named(|| format!("stat {text}")).during(|| format!("exec: {text:?}"))
             }
-            Err(Unusable::Access(errno)) => Err(refused(&text, &errno_text(errno))),
+            Err(Unusable::Access(errno)) => Err(Error::Program(Box::new(Told {
+                text: format!("exec: {text:?}: {}", errno_text(errno)),
+                field: Some(FIELD.into()),
+                call: None,
+                errno: Some(errno.raw_os_error()),
+                hint: interpreter::trouble(name, errno),
+            }))),
         };
     }
     for directory in path.split(':').filter(|_| !path.is_empty()) {
@@ -50,13 +56,13 @@ pub(crate) fn find(name: &CStr, path: &str) -> Result<CString> {
 /// Replaces the caller by the program. Returns only if the kernel refuses, with the reason.
 pub(crate) fn execute(path: &CStr, args: &[CString], env: &[CString]) -> Error {
     let error = sys::execve(path, args, env);
-    if error.errno == Errno::NOENT
-        && let Some(interpreter) = missing_interpreter(path)
-    {
-        let text = format!("{error} (its interpreter {interpreter:?} is missing)");
-        return Error::refused(FIELD, text);
-    }
-    error.into()
+    Error::Program(Box::new(Told {
+        text: error.to_string(),
+        field: Some(FIELD.into()),
+        hint: interpreter::trouble(path, error.errno),
+        errno: Some(error.errno.raw_os_error()),
+        call: Some(error.call),
+    }))
 }
 
 enum Unusable {
@@ -85,13 +91,6 @@ fn not_found(name: &str) -> Error {
 
 fn refused(name: &str, reason: &str) -> Error {
     Error::refused(FIELD, format!("exec: {name:?}: {reason}"))
-}
-
-fn missing_interpreter(path: &CStr) -> Option<String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let program = openat(CWD, path, flags, Mode::empty()).ok()?;
-    let interpreter = interpreter::of(program)?;
-    (stat(interpreter.as_str()).err() == Some(Errno::NOENT)).then_some(interpreter)
 }
 
 #[cfg(test)]
@@ -190,17 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_interpreter_is_named_on_one_line() {
+    fn a_missing_interpreter_is_named_in_the_hint() {
         let folder = Folder::new("interpreter");
         let script = folder.file("run.sh", "#!/no/such/shell -e\n", 0o755);
         let path = CString::new(script.clone()).expect("no nul");
-        let line = execute(&path, std::slice::from_ref(&path), &[]).line();
-        assert_eq!(
-            line,
-            format!(
-                r#"exec {script}: no such file or directory (its interpreter "/no/such/shell" is missing)"#
-            )
-        );
+        let error = execute(&path, std::slice::from_ref(&path), &[]);
+        assert_eq!(error.line(), format!("exec {script}: no such file or directory"));
+        let hint = error.told().expect("all of it").hint.clone().expect("a hint");
+        assert_eq!(hint, r#"its interpreter "/no/such/shell" is not in the container's root filesystem"#);
     }
 
     #[test]
@@ -208,6 +204,8 @@ mod tests {
         let folder = Folder::new("format");
         let text = folder.file("text", "hello", 0o755);
         let path = CString::new(text.clone()).expect("no nul");
-        assert_eq!(execute(&path, &[], &[]).line(), format!("exec {text}: exec format error"));
+        let error = execute(&path, &[], &[]);
+        assert_eq!(error.line(), format!("exec {text}: exec format error"));
+        assert_eq!((error.errno(), error.field()), (Some(libc::ENOEXEC), Some(FIELD)));
     }
 }

@@ -41,7 +41,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use crate::error::{During, Error, Result};
+use crate::error::{During, Error, Result, Told};
+use crate::hint;
 use crate::sys::{Errno, Named};
 
 /// The longest packet: an error text beyond it is cut.
@@ -210,8 +211,11 @@ impl InitEnd {
     pub(crate) fn failed(&self, error: &Error) -> Result<()> {
         let mut packet = vec![FAILED];
         packet.extend(error.errno().unwrap_or(0).to_le_bytes());
-        packet.extend(error.field().unwrap_or_default().as_bytes());
-        packet.push(0);
+        let [call, hint] = [error.call(), hint::of(error)].map(Option::unwrap_or_default);
+        for part in [error.field().unwrap_or_default(), &call, &hint] {
+            packet.extend(part.as_bytes());
+            packet.push(0);
+        }
         packet.extend(error.line().as_bytes());
         packet.truncate(MAX_PACKET);
         send(self.0.as_fd(), &packet, None)
@@ -232,19 +236,16 @@ fn decode_index(body: &[u8]) -> Result<usize> {
     body.try_into().map(usize::from_le_bytes).map_err(|_| malformed())
 }
 
-/// errno (4 bytes, little endian, 0 for none), field, NUL, text.
+/// errno (4 bytes, little endian, 0 for none); field, call and hint, each with NUL; text.
 fn decode_failure(body: &[u8]) -> Error {
     let (errno, rest) =
         body.split_first_chunk().map_or((0, body), |(errno, rest)| (i32::from_le_bytes(*errno), rest));
-    let (field, text) = rest.iter().position(|byte| *byte == 0).map_or((&[][..], rest), |nul| {
-        let (field, text) = rest.split_at(nul);
-        (field, &text[1..])
-    });
-    Error::Init {
-        text: String::from_utf8_lossy(text).into_owned(),
-        field: (!field.is_empty()).then(|| String::from_utf8_lossy(field).into_owned()),
-        errno: (errno != 0).then_some(errno),
-    }
+    let rest = String::from_utf8_lossy(rest);
+    let mut parts = rest.splitn(4, '\0').map(str::to_owned);
+    let mut part = || parts.next().filter(|part| !part.is_empty());
+    let (field, call, hint) = (part(), part(), part());
+    let text = part().unwrap_or_default();
+    Error::Init(Box::new(Told { text, field, call, errno: (errno != 0).then_some(errno), hint }))
 }
 
 fn malformed() -> Error {
@@ -300,7 +301,13 @@ mod tests {
         init.failed(&sent).unwrap();
         let Ok(Some(Report::Failed(got))) = parent.report() else { panic!("no failure") };
         assert_eq!(got.line(), "mount /proc: mount(\"proc\"): operation not permitted");
-        assert_eq!(got.errno(), Some(libc::EPERM));
+        assert_eq!((got.errno(), got.call().as_deref()), (Some(libc::EPERM), Some("mount(\"proc\")")));
+        assert_eq!(hint::of(&got), None);
+
+        let told = Told { text: "exec /a: denied".into(), hint: Some("look".into()), ..Told::default() };
+        init.failed(&Error::Program(Box::new(told.clone()))).unwrap();
+        let Ok(Some(Report::Failed(Error::Init(got)))) = parent.report() else { panic!("no failure") };
+        assert_eq!(*got, told);
 
         init.failed(&Error::refused("/process/args", "not there")).unwrap();
         let Ok(Some(Report::Failed(got))) = parent.report() else { panic!("no failure") };

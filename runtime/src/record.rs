@@ -2,6 +2,8 @@
 //! round: keys, nesting and the mix of letter cases are runc's. Only the keys below are read; `null` is as good as
 //! absent, as Go writes it for an empty list.
 
+mod crun;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::plan::namespaces::Kind;
 use crate::process_id::ProcessId;
 use crate::spec;
 
@@ -60,8 +63,8 @@ pub(crate) struct Config {
     /// `bundle=/path`, then each annotation as `key=value`.
     #[serde(default)]
     pub(crate) labels: Vec<String>,
-    /// Read only: we keep the whole configuration beside the record, runc keeps the hooks here.
-    #[serde(default, rename = "Hooks", skip_serializing)]
+    /// For runc, which keeps no configuration beside the record: the poststop hooks, for its `delete`.
+    #[serde(default, rename = "Hooks", skip_serializing_if = "no_hooks")]
     pub(crate) hooks: spec::Hooks,
     /// The caller was not root.
     #[serde(default)]
@@ -120,6 +123,9 @@ impl Record {
     pub(crate) fn set_init(&mut self, init: ProcessId) {
         self.init_process_pid = init.pid.as_raw_nonzero().get();
         self.init_process_start = init.start;
+        let folder = PathBuf::from(format!("/proc/{}/ns", init.pid.as_raw_nonzero()));
+        self.namespace_paths =
+            Kind::all().map(|kind| (kind.state_key().into(), folder.join(kind.file()))).collect();
     }
 
     /// Whether its first process is pid 1 of a namespace, so that the kernel ends all others with it.
@@ -128,6 +134,29 @@ impl Record {
             .namespaces
             .iter()
             .any(|namespace| namespace.kind == "NEWPID" && namespace.path.as_os_str().is_empty())
+    }
+
+    /// Its namespaces as a configuration names them.
+    pub(crate) fn namespaces(&self) -> Vec<spec::Namespace> {
+        let kind = |key: &str| Kind::all().find(|kind| kind.state_key() == key).map(Kind::name);
+        let recorded = self.config.namespaces.iter();
+        recorded
+            .filter_map(|own| {
+                let path = own.path.to_string_lossy().into_owned();
+                Some(spec::Namespace { kind: kind(&own.kind)?.into(), path })
+            })
+            .collect()
+    }
+
+    pub(crate) fn has_namespace(&self, kind: Kind) -> bool {
+        self.config.namespaces.iter().any(|namespace| namespace.kind == kind.state_key())
+    }
+
+    /// Where it got a namespace of this kind from that it did not make.
+    pub(crate) fn joined_namespace(&self, kind: Kind) -> Option<&Path> {
+        let mut namespaces = self.config.namespaces.iter();
+        let path = namespaces.find(|namespace| namespace.kind == kind.state_key())?.path.as_path();
+        (!path.as_os_str().is_empty()).then_some(path)
     }
 
     /// The bundle's directory; empty when no label names it.
@@ -145,13 +174,27 @@ impl Record {
 
     /// The hooks that runc recorded, with the timeouts of poststop in seconds: runc writes nanoseconds.
     pub(crate) fn hooks_of_runc(&self) -> spec::Hooks {
-        const SECOND: i64 = 1_000_000_000;
         let mut hooks = self.config.hooks.clone();
         for hook in &mut hooks.poststop {
             hook.timeout = hook.timeout.map(|nanos| nanos / SECOND + i64::from(nanos % SECOND > 0));
         }
         hooks
     }
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+/// The poststop hooks as runc records them.
+pub(crate) fn hooks_for_runc(hooks: Option<&spec::Hooks>) -> spec::Hooks {
+    let mut poststop = hooks.map(|hooks| hooks.poststop.clone()).unwrap_or_default();
+    for hook in &mut poststop {
+        hook.timeout = hook.timeout.map(|seconds| seconds.saturating_mul(SECOND));
+    }
+    spec::Hooks { poststop, ..spec::Hooks::default() }
+}
+
+fn no_hooks(hooks: &spec::Hooks) -> bool {
+    *hooks == spec::Hooks::default()
 }
 
 /// The labels of a container: its bundle and its annotations.
@@ -230,6 +273,19 @@ mod tests {
         let hooks = Record::from_json("web", json.as_bytes()).unwrap().hooks_of_runc();
         let poststop: Vec<_> = hooks.poststop.iter().map(|hook| (hook.path.as_str(), hook.timeout)).collect();
         assert_eq!(poststop, [("/h", Some(2)), ("/i", None)]);
+    }
+
+    #[test]
+    fn runc_finds_the_poststop_hooks_in_its_own_units() {
+        let mut record = record();
+        assert_eq!(serde_json::to_value(&record).unwrap()["config"].get("Hooks"), None);
+        let hook = spec::Hook { path: "/h".into(), timeout: Some(3), ..spec::Hook::default() };
+        let hooks =
+            spec::Hooks { prestart: vec![hook.clone()], poststop: vec![hook], ..spec::Hooks::default() };
+        record.config.hooks = hooks_for_runc(Some(&hooks));
+        let written = serde_json::to_value(&record).unwrap()["config"]["Hooks"].clone();
+        assert_eq!(written, serde_json::json!({"poststop": [{"path": "/h", "timeout": 3_000_000_000_u64}]}));
+        assert_eq!(record.hooks_of_runc().poststop[0].timeout, Some(3));
     }
 
     #[test]

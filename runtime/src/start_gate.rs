@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::caught_signals::Signals;
-use crate::error::{During, Result};
-use crate::sys::{Named, exit_now, retry};
+use crate::error::{During, Error, Result};
+use crate::sys::{Errno, Named, exit_now, retry};
 
 /// Signals that end a process which does not handle them, and that are sent to have it end.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
@@ -54,9 +54,34 @@ pub(crate) fn open(gate: &OwnedFd, opened: impl FnOnce() -> Result<()>) -> Resul
         .named(|| "write(exec.fifo)".into())
         .during(|| "start the container's process".into())?;
     opened()?;
-    // No event is asked for: POLLERR comes by itself.
+    await_close(gate)
+}
+
+/// The same for a container of runc's, whose first process waits to open the other end, and writes. `gate` does not wait.
+pub(crate) fn open_of_runc(
+    gate: &OwnedFd,
+    init: BorrowedFd<'_>,
+    opened: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let mut fds = [
+        PollFd::from_borrowed_fd(gate.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(init, PollFlags::IN),
+    ];
+    retry(|| poll(&mut fds, None)).named(|| "poll(exec.fifo)".into())?;
+    match retry(|| rustix::io::read(gate, &mut [0])) {
+        Ok(0) | Err(Errno::AGAIN) => {
+            return Err(Error::WrongState("container process is already dead".into()));
+        }
+        read => read.named(|| "read(exec.fifo)".into())?,
+    };
+    opened()?;
+    await_close(gate)
+}
+
+/// No event is asked for: POLLERR, or POLLHUP, comes by itself when the other end is closed.
+fn await_close(gate: &OwnedFd) -> Result<()> {
     let mut fds = [PollFd::from_borrowed_fd(gate.as_fd(), PollFlags::empty())];
-    rustix::io::retry_on_intr(|| poll(&mut fds, None)).named(|| "poll(exec.fifo)".into())?;
+    retry(|| poll(&mut fds, None)).named(|| "poll(exec.fifo)".into())?;
     Ok(())
 }
 

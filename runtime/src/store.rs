@@ -4,13 +4,17 @@
 //! byte), and `exec.fifo` while the container waits for `start`. Everything is reached from the descriptor of its
 //! directory and no symbolic link is followed. What the files mean is not known here.
 
+mod maker;
+
 use std::cell::Cell;
 use std::fs::DirBuilder;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+
+pub(crate) use maker::Maker;
 
 use crate::error::{During as _, Error, Result};
 use crate::sys::{self, Errno, Name, Named as _};
@@ -21,6 +25,8 @@ const STATE_NEXT: &str = "state.json.next";
 const CONFIG: &str = "config.json";
 const CONFIG_NEXT: &str = "config.json.next";
 const GATE: &str = "exec.fifo";
+/// Where criu has the root of a container that it restores, in a mount namespace of its own; runc's name.
+const CRIU_ROOT: &str = "criu-root";
 
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 /// 0711: a container's user may pass through to a socket it was given, but not look around.
@@ -69,9 +75,9 @@ impl Store {
             Err(error) if error.errno == Errno::EXIST => return Err(Error::Exists),
             result => result?,
         }
-        let dir = self.dir(id)?;
-        dir.lock()?;
-        Ok(dir)
+        let dir = self.dir(id).and_then(|dir| dir.lock().map(|()| dir));
+        // Without descriptors to spare it could be made, and not opened.
+        dir.inspect_err(|_| drop(sys::unlink_at(self.root.as_fd(), id, AtFlags::REMOVEDIR)))
     }
 
     /// The directory of a container; [`Error::NotExist`] when there is none.
@@ -105,6 +111,14 @@ impl Store {
         if usual {
             // Nobody can find it any more.
             state.locked.set(false);
+            return Ok(());
+        }
+        // By name, which takes no descriptor: there may be none left, and this must be possible then.
+        for name in [GATE, STATE, CONFIG, STATE_NEXT, CONFIG_NEXT] {
+            // What is wrong with one shows below.
+            let _ = sys::unlink_at(state.dir.as_fd(), name, AtFlags::empty());
+        }
+        if self.remove_dir(state).is_ok() {
             return Ok(());
         }
         match remove_entries(state.dir.as_fd()) {
@@ -189,20 +203,6 @@ impl StateDir {
         Ok(sys::open_at(self.dir.as_fd(), GATE, OFlags::RDWR, Mode::empty())?)
     }
 
-    /// Whether somebody waits at the gate. A `start` that was killed leaves one that nobody waits at.
-    pub(crate) fn is_gate_closed(&self) -> Result<bool> {
-        if self.open_gate()?.is_some() {
-            return Ok(true);
-        }
-        // The first process of runc waits while it opens the file, where nobody can see it; its start removes the file.
-        // Of the two only we keep the configuration.
-        Ok(self.has(GATE)? && !self.has(CONFIG)?)
-    }
-
-    fn has(&self, name: &str) -> Result<bool> {
-        Ok(sys::stat_at(self.dir.as_fd(), name)?.is_some())
-    }
-
     /// The end that `start` writes to; none when nobody waits at the other one any more.
     pub(crate) fn open_gate(&self) -> Result<Option<OwnedFd>> {
         match sys::open_at(self.dir.as_fd(), GATE, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
@@ -213,6 +213,17 @@ impl StateDir {
 
     pub(crate) fn remove_gate(&self) -> Result<()> {
         Ok(sys::unlink_at(self.dir.as_fd(), GATE, AtFlags::empty())?)
+    }
+
+    /// Returns its absolute path, without links.
+    pub(crate) fn make_criu_root(&self) -> Result<PathBuf> {
+        sys::mkdir_at(self.dir.as_fd(), CRIU_ROOT, PASSABLE)?;
+        let path = format!("/proc/self/fd/{}/{CRIU_ROOT}", self.dir.as_raw_fd());
+        Ok(sys::resolve_dir(Path::new(&path)).named(|| format!("open {CRIU_ROOT}"))?)
+    }
+
+    pub(crate) fn remove_criu_root(&self) -> Result<()> {
+        Ok(sys::unlink_at(self.dir.as_fd(), CRIU_ROOT, AtFlags::REMOVEDIR)?)
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -302,7 +313,6 @@ mod tests {
     use std::fs;
     use std::io::{Read as _, Write as _};
     use std::os::unix::fs::{MetadataExt as _, symlink};
-    use std::path::PathBuf;
 
     use super::*;
 

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod attributes;
+pub(crate) mod c_library;
 pub(crate) mod descriptors;
 pub(crate) mod files;
 pub(crate) mod mounts;
@@ -381,37 +382,6 @@ pub(crate) fn write_all(fd: OwnedFd, bytes: &[u8]) -> Result<()> {
 pub(crate) fn print(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).named(|| "write to standard output".into())
-}
-
-// ---- regular expressions ------------------------------------------------------------------------------------------
-
-/// A compiled POSIX extended regular expression: regex(3).
-pub(crate) struct Regex(Box<libc::regex_t>);
-
-impl Regex {
-    /// None when the pattern is no regular expression.
-    pub(crate) fn compile(pattern: &CStr) -> Option<Self> {
-        let mut regex = Box::new(MaybeUninit::uninit());
-        // SAFETY: the buffer has room for a regex_t and the pattern ends with a NUL.
-        let failed = unsafe {
-            libc::regcomp(regex.as_mut_ptr(), pattern.as_ptr(), libc::REG_EXTENDED | libc::REG_NOSUB)
-        };
-        // SAFETY: regcomp said 0, so it has initialised the buffer.
-        (failed == 0).then(|| Self(unsafe { regex.assume_init() }))
-    }
-
-    /// Whether some part of `text` matches.
-    pub(crate) fn is_match(&self, text: &CStr) -> bool {
-        // SAFETY: the expression was compiled, the text ends with a NUL, and no matches are asked for.
-        unsafe { libc::regexec(&raw const *self.0, text.as_ptr(), 0, std::ptr::null_mut(), 0) == 0 }
-    }
-}
-
-impl Drop for Regex {
-    fn drop(&mut self) {
-        // SAFETY: the expression was compiled and is freed once.
-        unsafe { libc::regfree(&raw mut *self.0) }
-    }
 }
 
 /// mount_setattr(2) (Linux 5.12) on the mount at `path`, or on the one that `dir` is where `path` is empty.

@@ -1,14 +1,15 @@
 //! Unix sockets that carry descriptors (unix(7), `SCM_RIGHTS`): the console, pidfd and notify sockets of who called us.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, sendmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg,
+    socket_with,
 };
 
 use crate::error::{Error, Result};
@@ -52,12 +53,25 @@ pub(crate) fn send(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>, text: &[u8]) -> R
     Ok(())
 }
 
+/// Receives a message and the first descriptor that came with it; more are closed. Returns the message's length.
+pub(crate) fn receive(socket: BorrowedFd<'_>, message: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = sys::retry(|| {
+        recvmsg(socket, &mut [IoSliceMut::new(message)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    })
+    .named(|| "recvmsg(SCM_RIGHTS)".into())?;
+    let fds = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    Ok((received.bytes, fds.flatten().next()))
+}
+
 /// The other end, which is an engine's.
 #[cfg(test)]
 pub(crate) mod peer {
-    use std::io::IoSliceMut;
-
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, socketpair};
+    use rustix::net::socketpair;
 
     use super::*;
 
@@ -81,18 +95,9 @@ pub(crate) mod peer {
     /// Receives one descriptor with its text; more descriptors are closed.
     pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received> {
         let mut text = vec![0; MAX_TEXT];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let message = sys::retry(|| {
-            recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        })
-        .named(|| "recvmsg(SCM_RIGHTS)".into())?;
-        let mut fds = control.drain().flat_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
-            _ => Vec::new(),
-        });
-        let fd = fds.next().ok_or(sys::Error { call: "recvmsg(SCM_RIGHTS)".into(), errno: Errno::NODATA })?;
-        text.truncate(message.bytes);
+        let (length, fd) = super::receive(socket, &mut text)?;
+        let fd = fd.ok_or(sys::Error { call: "recvmsg(SCM_RIGHTS)".into(), errno: Errno::NODATA })?;
+        text.truncate(length);
         Ok(Received { fd, text })
     }
 }

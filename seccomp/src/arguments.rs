@@ -3,7 +3,7 @@
 //! The state between two words is what the words so far left of each rule. Equal states are built once, so the graph
 //! stays small for rules people write; for rules whose states multiply, rule after rule is tried instead.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::abi::Width;
 use crate::condition::{Condition, Op};
@@ -36,7 +36,7 @@ pub(crate) fn decide(
 }
 
 /// What the words so far say about a clause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Failed,
     /// Nothing speaks against it.
@@ -78,7 +78,7 @@ struct Builder<'c> {
     questions: Vec<Vec<Option<Question>>>,
     /// By clause: the index of its last word that is not a lower half, plus one.
     decided_after: Vec<usize>,
-    built: HashMap<(usize, Vec<State>), NodeId>,
+    built: BTreeMap<(usize, Vec<State>), NodeId>,
 }
 
 impl<'c> Builder<'c> {
@@ -102,7 +102,7 @@ impl<'c> Builder<'c> {
                 }
             }
         }
-        Some(Self { clauses, otherwise, words, questions, decided_after, built: HashMap::new() })
+        Some(Self { clauses, otherwise, words, questions, decided_after, built: BTreeMap::new() })
     }
 
     /// `None` when there are too many states.

@@ -11,7 +11,7 @@ use crate::emit::emit;
 use crate::error::Error;
 use crate::profile::Profile;
 use crate::program::Program;
-use crate::resolve::{Resolved, Verdict, resolve};
+use crate::resolve::{Entries, Named, Verdict, look_up};
 use crate::rules::Rules;
 use crate::syscalls;
 
@@ -41,9 +41,9 @@ pub(crate) const NEWER: Action = Action::Errno(38);
 pub fn compile(profile: &Profile) -> Result<Program, Error> {
     let rules = Rules::of(profile)?;
     let mut unknown = Vec::new();
-    let resolved = resolve(&rules, &mut unknown);
+    let named = look_up(&rules, &mut unknown);
     let mut graph = Graph::default();
-    let root = filter(&mut graph, &rules, &resolved)?;
+    let root = filter(&mut graph, &rules, &named)?;
     let instructions = emit(&graph, root);
     if instructions.len() > MOST_INSTRUCTIONS {
         return Err(Error::TooLarge(instructions.len()));
@@ -52,35 +52,30 @@ pub fn compile(profile: &Profile) -> Result<Program, Error> {
     Ok(Program { instructions, flags: rules.flags, unknown })
 }
 
-fn filter(graph: &mut Graph, rules: &Rules<'_>, resolved: &[(Abi, Resolved)]) -> Result<NodeId, Error> {
+fn filter(graph: &mut Graph, rules: &Rules<'_>, named: &[Named]) -> Result<NodeId, Error> {
     let other = graph.returning(OTHER_ABI.to_ret());
     let mut tokens: Vec<u32> = rules.abis.iter().map(|abi| abi.token()).collect();
     tokens.sort_unstable();
     tokens.dedup();
     let mut ranges = Ranges::filled(other);
     for token in tokens {
-        let numbers = numbers(graph, rules, resolved, token)?;
+        let numbers = numbers(graph, rules, named, token)?;
         ranges.at(token, numbers, other);
     }
     Ok(graph.switch(Word::ARCH, ranges.into_vec()))
 }
 
 /// The decision on the number, for all ABIs that share a token: x32 numbers are above all others.
-fn numbers(
-    graph: &mut Graph,
-    rules: &Rules<'_>,
-    resolved: &[(Abi, Resolved)],
-    token: u32,
-) -> Result<NodeId, Error> {
+fn numbers(graph: &mut Graph, rules: &Rules<'_>, named: &[Named], token: u32) -> Result<NodeId, Error> {
     let default = graph.returning(rules.default.to_ret());
     let mut ranges = Ranges::filled(default);
-    let of = |x32: bool| resolved.iter().find(|(abi, _)| abi.token() == token && (*abi == Abi::X32) == x32);
-    if let Some((abi, resolved)) = of(false) {
-        calls(graph, &mut ranges, *abi, resolved, default)?;
+    let of = |x32: bool| rules.abis.iter().find(|abi| abi.token() == token && (**abi == Abi::X32) == x32);
+    if let Some(abi) = of(false) {
+        calls(graph, &mut ranges, &Entries::new(*abi, rules, named), default)?;
     }
-    if let Some((abi, resolved)) = of(true) {
+    if let Some(abi) = of(true) {
         ranges.from(X32_BIT, default);
-        calls(graph, &mut ranges, *abi, resolved, default)?;
+        calls(graph, &mut ranges, &Entries::new(*abi, rules, named), default)?;
     } else if token == Abi::X32.token() {
         without_x32(graph, &mut ranges, default);
     }
@@ -98,21 +93,21 @@ fn without_x32(graph: &mut Graph, ranges: &mut Ranges, default: NodeId) {
 fn calls(
     graph: &mut Graph,
     ranges: &mut Ranges,
-    abi: Abi,
-    resolved: &Resolved,
+    entries: &Entries<'_>,
     default: NodeId,
 ) -> Result<(), Error> {
+    let abi = entries.abi;
     // runc asks for the highest number first, so a rule above it (a socket call of its own beside socketcall) is lost.
-    let known = |number: u32| resolved.highest.is_none_or(|highest| number <= highest);
-    for (number, verdict) in resolved.calls.iter().filter(|(number, _)| known(*number)) {
+    let known = |number: u32| entries.highest.is_none_or(|highest| number <= highest);
+    for (number, verdict) in entries.calls().filter(|(number, _)| known(*number)) {
         let to = match verdict {
             Verdict::Always(outcome) => graph.returning(outcome.action.to_ret()),
-            Verdict::First(clauses) => arguments::decide(graph, clauses, abi.width(), default)
-                .ok_or_else(|| Error::TooManyRules { call: called(*number, abi), rules: clauses.len() })?,
+            Verdict::First(clauses) => arguments::decide(graph, &clauses, abi.width(), default)
+                .ok_or_else(|| Error::TooManyRules { call: called(number, abi), rules: clauses.len() })?,
         };
-        ranges.at(*number, to, default);
+        ranges.at(number, to, default);
     }
-    if let Some(next) = resolved.highest.and_then(|highest| highest.checked_add(1)) {
+    if let Some(next) = entries.highest.and_then(|highest| highest.checked_add(1)) {
         let newer = graph.returning(NEWER.to_ret());
         ranges.from(next, newer);
     }

@@ -2,10 +2,10 @@
 //! range of its values leads. Equal
 //! decisions on arguments and equal answers are one node, so that they are written once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A word of `struct seccomp_data` (linux/seccomp.h), seen through a mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Word {
     pub(crate) offset: u32,
     pub(crate) mask: u32,
@@ -25,17 +25,17 @@ impl Word {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
 /// Where values from `start` up to the next range lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Range {
     pub(crate) start: u32,
     pub(crate) to: NodeId,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Node {
     Return(u32),
     /// The ranges start at 0, ascend, and neighbours differ.
@@ -45,7 +45,7 @@ pub(crate) enum Node {
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     nodes: Vec<Node>,
-    switches: HashMap<Node, NodeId>,
+    switches: BTreeMap<Node, NodeId>,
     /// A filter has few different answers and asks for them often: a list beats a hash.
     returns: Vec<(u32, NodeId)>,
 }

@@ -9,7 +9,7 @@ use crate::compile::{NEWER, OTHER_ABI};
 use crate::error::Error;
 use crate::interpret::Call;
 use crate::profile::Profile;
-use crate::resolve::{Clause, Resolved, Verdict, resolve};
+use crate::resolve::{Clause, Entries, Verdict, look_up};
 use crate::rules::Rules;
 
 /// A verdict and its reason.
@@ -49,19 +49,33 @@ impl fmt::Display for Because {
 #[derive(Debug)]
 pub struct Explainer {
     default: Action,
-    abis: Vec<(Abi, Resolved)>,
+    abis: Vec<Resolved>,
+}
+
+/// What happens to each number of one ABI.
+#[derive(Debug)]
+struct Resolved {
+    abi: Abi,
+    /// By ascending number; other numbers get the default action.
+    calls: Vec<(u32, Verdict)>,
+    highest: Option<u32>,
 }
 
 impl Explainer {
     /// Checks the profile as [`crate::compile`] does, with the same errors.
     pub fn new(profile: &Profile) -> Result<Self, Error> {
         let rules = Rules::of(profile)?;
-        Ok(Self { default: rules.default, abis: resolve(&rules, &mut Vec::new()) })
+        let named = look_up(&rules, &mut Vec::new());
+        let resolved = |abi: &Abi| {
+            let entries = Entries::new(*abi, &rules, &named);
+            Resolved { abi: *abi, calls: entries.calls().collect(), highest: entries.highest }
+        };
+        Ok(Self { default: rules.default, abis: rules.abis.iter().map(resolved).collect() })
     }
 
     /// The ABIs the filter is for, the native one first.
     pub fn abis(&self) -> impl Iterator<Item = Abi> {
-        self.abis.iter().map(|(abi, _)| *abi)
+        self.abis.iter().map(|resolved| resolved.abi)
     }
 
     /// The verdict on a call.
@@ -82,7 +96,7 @@ impl Explainer {
     fn resolved(&self, call: &Call) -> Option<&Resolved> {
         let x32 = call.token == Abi::X32.token() && call.number >= X32_BIT;
         let same = |abi: Abi| abi.token() == call.token && (abi == Abi::X32) == x32;
-        self.abis.iter().find(|(abi, _)| same(*abi)).map(|(_, resolved)| resolved)
+        self.abis.iter().find(|resolved| same(resolved.abi))
     }
 }
 

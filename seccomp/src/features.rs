@@ -1,6 +1,7 @@
 //! What `features` says about seccomp (features-linux.md): what a profile may name here, and what this kernel can do.
 
 use crate::abi::Abi;
+use crate::action::Action;
 use crate::sys;
 
 /// The actions a profile may name, sorted.
@@ -43,10 +44,21 @@ pub fn known_flags() -> [&'static str; 4] {
     FLAGS.map(|(name, _)| name)
 }
 
+/// The actions of a profile that this kernel lacks; asks it.
+pub fn missing_actions() -> Vec<&'static str> {
+    let lacks = |name: &&str| {
+        Action::parse(name, None).is_ok_and(|action| !sys::takes_action(action.to_ret() & ACTION))
+    };
+    actions().iter().copied().filter(lacks).collect()
+}
+
 /// Those of the known flags that this kernel takes; asks it.
 pub fn supported_flags() -> Vec<&'static str> {
     FLAGS.into_iter().filter(|(_, flag)| sys::takes_flag(*flag)).map(|(name, _)| name).collect()
 }
+
+/// `SECCOMP_RET_ACTION_FULL`: without the data.
+const ACTION: u32 = 0xffff_0000;
 
 const FLAGS: [(&str, u32); 4] = [
     ("SECCOMP_FILTER_FLAG_TSYNC", sys::FLAG_TSYNC),

@@ -12,15 +12,6 @@ use crate::condition::{Condition, Op};
 use crate::rules::Rules;
 use crate::syscalls::{Syscall, multiplexed};
 
-/// What happens to each number of one ABI.
-#[derive(Debug)]
-pub(crate) struct Resolved {
-    /// By ascending number; other numbers get the default action.
-    pub(crate) calls: Vec<(u32, Verdict)>,
-    /// Numbers above this one fail with `ENOSYS`.
-    pub(crate) highest: Option<u32>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Always(Outcome),
@@ -43,85 +34,108 @@ pub(crate) struct Clause {
     pub(crate) outcome: Outcome,
 }
 
-/// Resolves the rules for every ABI of `rules.abis`, in that order; collects names no ABI has.
-pub(crate) fn resolve<'p>(rules: &Rules<'p>, unknown: &mut Vec<&'p str>) -> Vec<(Abi, Resolved)> {
-    let mut entries: Vec<Entries> = rules.abis.iter().map(|abi| Entries::new(*abi)).collect();
-    for (index, rule) in rules.list.iter().enumerate() {
-        let skipped = rule.action == rules.default;
-        for name in rule.names {
-            let Some(call) = Syscall::named(name) else {
-                unknown.push(name);
-                continue;
-            };
-            for entries in &mut entries {
-                entries.see(call, name);
-                if !skipped {
-                    entries.add(call, name, index, &rule.alternatives);
-                }
+/// A name in a rule that is a call on some ABI.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    call: Syscall,
+    /// The call that carries it on ABIs that multiplex, and the first argument it does so with.
+    carrier: Option<(Syscall, u8)>,
+    /// The index in the profile's `syscalls`.
+    rule: usize,
+}
+
+/// Looks up the names of all rules, in their order; collects those no ABI has.
+pub(crate) fn look_up<'p>(rules: &Rules<'p>, unknown: &mut Vec<&'p str>) -> Vec<Named> {
+    let mut found = Vec::with_capacity(rules.list.iter().map(|rule| rule.names.len()).sum());
+    for (rule, checked) in rules.list.iter().enumerate() {
+        for name in checked.names {
+            match Syscall::named(name) {
+                Some(call) => found.push(Named { call, carrier: multiplexed(name), rule }),
+                None => unknown.push(name),
             }
         }
     }
-    let stub = rules.denies_by_default();
-    entries.into_iter().map(|entries| (entries.abi, entries.resolved(rules, stub))).collect()
+    found
 }
 
-/// The rules for one ABI, unsorted.
-struct Entries<'r> {
-    abi: Abi,
+/// What the rules say about the calls of one ABI.
+pub(crate) struct Entries<'r> {
+    pub(crate) abi: Abi,
+    /// Numbers above this one fail with `ENOSYS`.
+    pub(crate) highest: Option<u32>,
+    rules: &'r Rules<'r>,
     /// Number in the upper half, position in `sources` in the lower: sorting groups by number, in profile order.
     keys: Vec<u64>,
-    sources: Vec<Source<'r>>,
-    highest: u32,
+    sources: Vec<Source>,
 }
 
-struct Source<'r> {
+/// One of the alternatives of one rule.
+struct Source {
     rule: usize,
-    conditions: &'r [Condition],
+    alternative: u32,
     /// The value of the first argument that a multiplexing call has for this one.
-    selector: Option<u32>,
+    selector: Option<u8>,
 }
 
 impl<'r> Entries<'r> {
-    fn new(abi: Abi) -> Self {
-        Self { abi, keys: Vec::new(), sources: Vec::new(), highest: 0 }
+    pub(crate) fn new(abi: Abi, rules: &'r Rules<'r>, named: &[Named]) -> Self {
+        let (keys, sources) = (Vec::with_capacity(named.len()), Vec::with_capacity(named.len()));
+        let mut entries = Self { abi, highest: None, rules, keys, sources };
+        for named in named {
+            entries.see(named);
+            if rules.list[named.rule].action != rules.default {
+                entries.add(named);
+            }
+        }
+        entries.keys.sort_unstable();
+        entries.highest = entries.highest.filter(|highest| *highest != 0 && rules.denies_by_default());
+        entries
     }
 
     /// runc looks for the highest number among all rules, even those it skips, but asks for a name libseccomp may
     /// answer with a pseudo number: a multiplexed call never is the highest.
-    fn see(&mut self, call: Syscall, name: &str) {
-        let direct = !(self.abi.multiplexes() && multiplexed(name).is_some());
-        if let Some(number) = call.number(self.abi).filter(|_| direct) {
-            self.highest = self.highest.max(number);
+    fn see(&mut self, named: &Named) {
+        let direct = !(self.abi.multiplexes() && named.carrier.is_some());
+        let number = named.call.number(self.abi).filter(|_| direct);
+        self.highest = self.highest.max(number);
+    }
+
+    fn add(&mut self, named: &Named) {
+        let carrier = named.carrier.filter(|_| self.abi.multiplexes());
+        let carried =
+            carrier.and_then(|(carrier, selector)| Some((carrier.number(self.abi)?, Some(selector))));
+        let direct = named.call.number(self.abi).map(|number| (number, None));
+        for (alternative, _) in (0..).zip(&self.rules.list[named.rule].alternatives) {
+            for (number, selector) in carried.into_iter().chain(direct) {
+                self.keys.push(u64::from(number) << 32 | self.sources.len() as u64);
+                self.sources.push(Source { rule: named.rule, alternative, selector });
+            }
         }
     }
 
-    fn add(&mut self, call: Syscall, name: &str, rule: usize, alternatives: &'r [Vec<Condition>]) {
-        let carrier = if self.abi.multiplexes() { multiplexed(name) } else { None };
-        let carrier = carrier.and_then(|(carrier, selector)| Some((carrier.number(self.abi)?, selector)));
-        for conditions in alternatives {
-            if let Some((number, selector)) = carrier {
-                self.push(number, Source { rule, conditions, selector: Some(selector) });
-            }
-            if let Some(number) = call.number(self.abi) {
-                self.push(number, Source { rule, conditions, selector: None });
-            }
-        }
-    }
-
-    fn push(&mut self, number: u32, source: Source<'r>) {
-        self.keys.push(u64::from(number) << 32 | self.sources.len() as u64);
-        self.sources.push(source);
-    }
-
-    fn resolved(mut self, rules: &Rules<'_>, stub: bool) -> Resolved {
-        self.keys.sort_unstable();
-        let width = self.abi.width();
-        let calls = self.keys.chunk_by(|a, b| a >> 32 == b >> 32).filter_map(|group| {
+    /// What happens to each number, by ascending number; to others, what the default action says.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (u32, Verdict)> {
+        self.keys.chunk_by(|a, b| a >> 32 == b >> 32).filter_map(|group| {
             let number = u32::try_from(group.first()? >> 32).ok()?;
-            let sources = group.iter().map(|key| &self.sources[position(*key)]);
-            Some((number, verdict(sources, rules, width)))
-        });
-        Resolved { calls: calls.collect(), highest: (stub && self.highest != 0).then_some(self.highest) }
+            Some((number, self.verdict(group.iter().map(|key| &self.sources[position(*key)]))))
+        })
+    }
+
+    fn verdict<'s>(&self, sources: impl Iterator<Item = &'s Source>) -> Verdict {
+        let width = self.abi.width();
+        let mut clauses = Vec::new();
+        for source in sources {
+            let rule = &self.rules.list[source.rule];
+            let outcome = Outcome { action: rule.action, rule: source.rule };
+            let alternative = &rule.alternatives[source.alternative as usize];
+            let conditions = narrowed(alternative, source.selector, width);
+            if conditions.is_empty() {
+                return Verdict::Always(outcome);
+            }
+            clauses.push(Clause { conditions, outcome });
+        }
+        clauses.sort_by_cached_key(|clause| rank(clause, width));
+        Verdict::First(clauses)
     }
 }
 
@@ -130,26 +144,12 @@ fn position(key: u64) -> usize {
     key as u32 as usize
 }
 
-fn verdict<'a>(sources: impl Iterator<Item = &'a Source<'a>>, rules: &Rules<'_>, width: Width) -> Verdict {
-    let mut clauses = Vec::new();
-    for source in sources {
-        let outcome = Outcome { action: rules.list[source.rule].action, rule: source.rule };
-        let conditions = narrowed(source, width);
-        if conditions.is_empty() {
-            return Verdict::Always(outcome);
-        }
-        clauses.push(Clause { conditions, outcome });
-    }
-    clauses.sort_by_cached_key(|clause| rank(clause, width));
-    Verdict::First(clauses)
-}
-
 /// As libseccomp does for socketcall(2) and ipc(2), the selector takes the place of a condition on argument 0.
-fn narrowed(source: &Source<'_>, width: Width) -> Vec<Condition> {
-    let selector = source.selector.map(|value| Condition::new(0, Op::Eq, u64::from(value), 0));
-    let own = source.conditions.iter().filter(|c| selector.is_none() || c.arg != 0);
+fn narrowed(conditions: &[Condition], selector: Option<u8>, width: Width) -> Vec<Condition> {
+    let selector = selector.map(|value| Condition::new(0, Op::Eq, value.into(), 0));
+    let own = conditions.iter().filter(|c| selector.is_none() || c.arg != 0);
     let mut conditions: Vec<_> = selector.iter().chain(own).filter_map(|c| c.narrowed(width)).collect();
-    conditions.sort_by_key(|c| c.arg);
+    conditions.sort_unstable_by_key(|c| c.arg);
     conditions
 }
 

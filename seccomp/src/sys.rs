@@ -14,6 +14,7 @@ pub(crate) const FLAG_NEW_LISTENER: u32 = 1 << 3;
 pub(crate) const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 const SET_MODE_FILTER: libc::c_ulong = 1;
+const GET_ACTION_AVAIL: libc::c_ulong = 2;
 
 #[repr(C)]
 struct SockFprog {
@@ -38,6 +39,12 @@ pub(crate) fn set_mode_filter(flags: u32, filter: &[SockFilter]) -> io::Result<O
     let fd = i32::try_from(ret).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
     // SAFETY: with NEW_LISTENER the call returns a new descriptor that nobody else owns.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// `seccomp(SECCOMP_GET_ACTION_AVAIL)` (Linux 4.14).
+pub(crate) fn takes_action(action: u32) -> bool {
+    // SAFETY: the pointer is to an integer that outlives the call, which only reads it.
+    unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0 as libc::c_ulong, &raw const action) == 0 }
 }
 
 /// Whether `seccomp(SECCOMP_SET_MODE_FILTER)` takes a flag: it looks at flags before it reads the program, and a null

@@ -23,7 +23,7 @@ impl Cgroup {
         let Some(managed) = &self.unit else { return self.apply_to_files(limits) };
         managed.set(limits)?;
         // What systemd writes when it reloads is what should stand there already.
-        self.apply_to_files(&limits.with_quota_rounded()?)
+        self.apply_to_files(&limits.as_systemd_holds_them()?)
     }
 
     pub(super) fn apply_to_files(&self, limits: &Limits) -> Result<()> {
@@ -72,8 +72,7 @@ impl Cgroup {
         };
         match result {
             Err(_) if self.rootless => Ok(()),
-            // In a user namespace bpf(2) is refused, but so is making the device nodes.
-            Err(error) if error.is_permission() && devices.program.is_some() && in_user_namespace() => Ok(()),
+            Err(error) if error.is_permission() && devices.program.is_some() && may_lack(devices) => Ok(()),
             result => result,
         }
     }
@@ -152,6 +151,12 @@ fn is_available(dir: &Dir, controller: &str) -> bool {
         Ok(text) => controller == "cgroup" || text.split_whitespace().any(|name| name == controller),
         Err(_) => true,
     }
+}
+
+/// Whether a container is as safe without its device program: one that forbids nothing, or, in a user namespace, where
+/// bpf(2) is refused but so is making the device nodes.
+fn may_lack(devices: &Devices) -> bool {
+    devices.policy.allows_everything() || in_user_namespace()
 }
 
 /// The first namespace maps all ids onto themselves.

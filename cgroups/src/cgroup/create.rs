@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, Mode};
 use rustix::io::{self, retry_on_intr};
 
+use crate::cgroup::apply::write_group;
 use crate::cgroup::{Cgroup, Node};
 use crate::dir::{Dir, read_path};
 use crate::error::{Errno, Error, Result};
-use crate::limits::Limits;
+use crate::limits::{Limits, Write};
 
 /// Controllers of version 2 that work on processes, not threads, and so cannot be used in a threaded cgroup.
 const DOMAIN_CONTROLLERS: [&str; 6] = ["memory", "io", "hugetlb", "rdma", "misc", "dmem"];
@@ -66,6 +67,7 @@ impl Cgroup {
 
 impl Node {
     pub(super) fn make(&self, limits: &Limits, pure_v2: bool, made: &mut Vec<PathBuf>) -> Result<()> {
+        let before = made.len();
         let fresh = make_dir(&self.path, made)?;
         if pure_v2 {
             return self.enable_controllers(self.dir()?, limits);
@@ -73,8 +75,7 @@ impl Node {
         for controller in &self.controllers {
             match controller.as_str() {
                 "cpuset" => self.fill_cpuset(self.dir()?, limits, fresh)?,
-                // A real-time process cannot join a cgroup without real-time bandwidth.
-                "cpu" => self.write_early(limits, "cpu.rt_")?,
+                "cpu" => self.give_realtime(limits, &made[before..])?,
                 _ => {}
             }
         }
@@ -92,12 +93,19 @@ impl Node {
                 dir.write(file, &value)?;
             }
         }
-        self.write_early(limits, "cpuset.")
+        write_group(dir, &early(limits, "cpuset."))
     }
 
-    fn write_early(&self, limits: &Limits, prefix: &str) -> Result<()> {
-        let early: Vec<_> = limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect();
-        if early.is_empty() { Ok(()) } else { super::apply::write_group(self.dir()?, &early) }
+    /// A real-time process cannot join a cgroup without real-time bandwidth, and a cgroup has none where the one above it,
+    /// possibly made just now, has none.
+    fn give_realtime(&self, limits: &Limits, made: &[PathBuf]) -> Result<()> {
+        let early = early(limits, "cpu.rt_");
+        if early.is_empty() {
+            return Ok(());
+        }
+        let mut above = made.iter().filter(|path| **path != self.path);
+        above.try_for_each(|path| write_group(&Dir::open(path)?, &early))?;
+        write_group(self.dir()?, &early)
     }
 
     /// All controllers of the hierarchy are enabled down to here, whether a limit needs them or not: their statistics
@@ -137,6 +145,11 @@ impl Node {
         };
         Err(Error::NoDomainControllers { path: self.path.clone(), state: state.to_owned() })
     }
+}
+
+/// What must be set before a process comes.
+fn early<'a>(limits: &'a Limits, prefix: &str) -> Vec<&'a Write> {
+    limits.writes().iter().filter(|write| write.file.starts_with(prefix)).collect()
 }
 
 /// All at once; if the kernel refuses one (it refuses them all then), each for itself. What cannot be enabled is told

@@ -16,7 +16,7 @@ impl Cgroup {
             return Ok(());
         }
         self.check_memory(limits)?;
-        let limits = &if self.unit.is_some() { limits.with_quota_rounded()? } else { limits.clone() };
+        let limits = &if self.unit.is_some() { limits.as_systemd_holds_them()? } else { limits.clone() };
         let before = self.values_before(limits);
         let result = self.apply_to_files(limits).and_then(|()| match &self.unit {
             // Files first: they can be put back, a unit's properties cannot. Then once more, since systemd writes

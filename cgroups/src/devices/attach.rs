@@ -52,7 +52,7 @@ fn open_programs(ids: &[u32]) -> Result<Vec<OwnedFd>> {
     Ok(programs)
 }
 
-fn load(program: &Program) -> Result<OwnedFd> {
+pub(crate) fn load(program: &Program) -> Result<OwnedFd> {
     match sys::load_device_program(&program.0, &mut []) {
         Err(io::Errno::PERM) => load_with_memory(program),
         result => result.map_err(|source| explain(program, source)),

@@ -108,13 +108,24 @@ impl Limits {
         Ok(limits)
     }
 
-    /// The CPU quota as systemd holds it, in steps of 10 ms a second.
-    pub(crate) fn with_quota_rounded(&self) -> Result<Self> {
+    /// As systemd holds them: the CPU quota in steps of 10 ms a second; either idle or with a weight, which it takes for
+    /// the end of idleness. The kernel takes no weight as long as a cgroup is idle.
+    pub(crate) fn as_systemd_holds_them(&self) -> Result<Self> {
         let mut limits = self.clone();
         let cpu = limits.resources.cpu.as_mut().filter(|cpu| cpu.quota.is_some_and(|quota| quota > 0));
         if let (Some(cpu), Some(mode)) = (cpu, self.mode) {
             cpu.quota = cpu.quota.map(|quota| convert::rounded_quota(quota, cpu.period.unwrap_or(0)));
             limits.writes = writes(&limits.resources, mode)?;
+        }
+        let writes = &mut limits.writes;
+        let idle = writes.iter().rev().find(|write| write.file == "cpu.idle").map(|write| write.value == "1");
+        let weight = writes.iter().position(|write| write.file == "cpu.weight");
+        match (idle, weight) {
+            (Some(true), _) => writes.retain(|write| write.file != "cpu.weight"),
+            (None, Some(index)) => {
+                writes.insert(index, Write::new("cpu", "cpu.idle", 0).or(Policy::IfPresent));
+            }
+            _ => {}
         }
         Ok(limits)
     }
@@ -175,6 +186,22 @@ mod tests {
                 Limits::compile(&Resources::default(), mode, DeviceRules::Keep).unwrap().devices.is_none()
             );
         }
+    }
+
+    #[test]
+    fn for_systemd_a_cgroup_is_idle_or_has_a_weight() {
+        let files = |json: &str| -> Vec<String> {
+            let resources = serde_json::from_str(json).unwrap();
+            let limits = Limits::compile(&resources, Mode::Unified, DeviceRules::Keep).unwrap();
+            let limits = limits.as_systemd_holds_them().unwrap();
+            limits.writes().iter().map(|write| format!("{}={}", write.file, write.value)).collect()
+        };
+        assert_eq!(files(r#"{"cpu":{"shares":1024}}"#), ["cpu.idle=0", "cpu.weight=100"]);
+        assert_eq!(files(r#"{"unified":{"cpu.weight":"8"}}"#), ["cpu.idle=0", "cpu.weight=8"]);
+        assert_eq!(files(r#"{"cpu":{"shares":1024,"idle":1}}"#), ["cpu.idle=1"]);
+        assert_eq!(files(r#"{"unified":{"cpu.weight":"8","cpu.idle":"1"}}"#), ["cpu.idle=1"]);
+        assert_eq!(files(r#"{"cpu":{"shares":1024,"idle":0}}"#), ["cpu.idle=0", "cpu.weight=100"]);
+        assert_eq!(files(r#"{"cpu":{"quota":12345}}"#), ["cpu.max=13000 100000"]);
     }
 
     #[test]

@@ -34,9 +34,11 @@ impl Unit {
         })
     }
 
-    /// From the directory that systemd made for it.
+    /// From the directory that systemd made for it, or from one that crun made in that for a container's processes.
     pub(crate) fn at(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_owned();
+        let is_scope = |path: &&Path| path.extension().is_some_and(|extension| extension == "scope");
+        let own = path.parent().filter(is_scope).unwrap_or(path);
+        let name = own.file_name()?.to_str()?.to_owned();
         Some(Self { name, slice: String::new(), description: String::new() })
     }
 
@@ -91,6 +93,18 @@ mod tests {
             "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/a/b\" instead"
         );
         assert!(matches!(parse("a.slice:b:c/../d"), Err(Refusal::UnitName(_))));
+    }
+
+    #[test]
+    fn a_unit_is_found_by_its_directory() {
+        for (path, name) in [
+            ("/sys/fs/cgroup/system.slice/runc-a.scope", Some("runc-a.scope")),
+            ("/sys/fs/cgroup/machine.slice/libpod-a.scope/container", Some("libpod-a.scope")),
+            ("/sys/fs/cgroup/a.slice/a-b.slice", Some("a-b.slice")),
+            ("/", None),
+        ] {
+            assert_eq!(Unit::at(Path::new(path)).map(|unit| unit.name).as_deref(), name, "{path}");
+        }
     }
 
     #[test]

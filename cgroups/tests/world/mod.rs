@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use knarr_cgroups::{Already, Cgroup, DeviceRules, Hierarchies, Limits, Request, Resources};
 use rustix::process::{Pid, Signal};
@@ -74,6 +75,29 @@ impl World {
         self.processes.pop().unwrap().wait().unwrap()
     }
 
+    /// A process that never sleeps runs, stands still while the cgroup is frozen, and goes on.
+    pub(crate) fn assert_freezes_a_spinner(&mut self) {
+        let pid = self.shell("while :; do :; done");
+        self.go();
+        eventually("the spinner runs", || user_ticks(pid) > 0);
+        assert!(!self.cgroup.is_frozen().unwrap());
+        self.cgroup.freeze().unwrap();
+        assert!(self.cgroup.is_frozen().unwrap());
+        let before = user_ticks(pid);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(user_ticks(pid), before);
+        self.cgroup.thaw().unwrap();
+        assert!(!self.cgroup.is_frozen().unwrap());
+        eventually("the spinner goes on", || user_ticks(pid) > before);
+    }
+
+    /// A shell that has forked, and goes on forking.
+    pub(crate) fn fork_without_end(&mut self) {
+        self.shell("while :; do sleep 0.001 & sleep 0.002 & done");
+        self.go();
+        eventually("the shell forks", || self.cgroup.processes().unwrap().len() > 1);
+    }
+
     /// Runs a script in the cgroup.
     pub(crate) fn run(&mut self, script: &str) -> Output {
         self.shell(script);
@@ -92,6 +116,14 @@ impl World {
 
     fn tops(&self) -> Vec<PathBuf> {
         self.hierarchies.iter().map(|hierarchy| hierarchy.mount_point.join(&self.top[1..])).collect()
+    }
+
+    /// For a cgroup two below the top directory.
+    pub(crate) fn delete_with_parents(&self) {
+        self.cgroup.delete().unwrap();
+        for path in self.cgroup.paths().values() {
+            std::fs::remove_dir(path.parent().unwrap()).unwrap();
+        }
     }
 
     pub(crate) fn assert_gone(&self) {
@@ -119,6 +151,19 @@ impl Drop for World {
     }
 }
 
+/// Asks again and again until the condition holds.
+///
+/// # Panics
+/// With `what` when 10 seconds have passed: longer than anything here takes on a busy machine.
+#[track_caller]
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 pub(crate) fn waiting_shell(script: &str) -> Child {
     Command::new("sh")
         .args(["-c", &format!("read line; {script}")])
@@ -135,7 +180,7 @@ pub(crate) fn cgroups_of(pid: Pid) -> String {
 }
 
 /// Clock ticks in user mode so far.
-pub(crate) fn user_ticks(pid: Pid) -> u64 {
+fn user_ticks(pid: Pid) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
     stat.rsplit(") ").next().unwrap().split(' ').nth(11).unwrap().parse().unwrap()
 }

@@ -225,7 +225,7 @@ mod tests {
     fn one_entry_cannot_fill_the_memory_with_attributes() {
         let mut read = Records::default();
         let outcome =
-            (0..MOST_XATTRS + 1).try_for_each(|number| read.set_xattr(number.to_string().as_bytes(), b""));
+            (0..=MOST_XATTRS).try_for_each(|number| read.set_xattr(number.to_string().as_bytes(), b""));
         assert!(outcome.is_err());
         let large = vec![0; MOST_XATTR_BYTES];
         assert!(records(&text(&[("SCHILY.xattr.user.a", &large)])).is_err());

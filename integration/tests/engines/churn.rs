@@ -1,6 +1,7 @@
 //! containerd with many short lives, as a busy node has them: nothing may pile up.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::containerd::{down, run_words, start_named};
 use crate::engine::Engine;
@@ -8,8 +9,11 @@ use crate::named;
 use crate::suite::Group;
 
 /// Containers in all, and how many at a time.
-const ALL: usize = 100;
-const AT_ONCE: usize = 10;
+const ALL: usize = 200;
+const AT_ONCE: usize = 20;
+/// How often each is looked into, once a second, as a kubelet's exec probes do.
+const PROBES: usize = 3;
+const PERIOD: Duration = Duration::from_secs(1);
 
 pub(crate) fn group() -> Group {
     Group {
@@ -26,18 +30,21 @@ fn nothing_piles_up(engine: &Engine) {
     for wave in ids[AT_ONCE..].chunks(AT_ONCE) {
         round(engine, wave);
     }
-    // Connections of clients come and go; a descriptor for each container would be ninety.
+    // Connections of clients come and go; a descriptor for each container would be a hundred and eighty.
     let after = descriptors_of_containerd(engine);
     assert!(after < before + AT_ONCE, "containerd had {before} descriptors, and has {after}");
 }
 
-/// A life of all `ids` at the same time, each probed twice.
+/// A life of all `ids` at the same time.
 fn round(engine: &Engine, ids: &[String]) {
     at_once(engine, ids, |id| run_words(engine, &["--detach", "--null-io"], id, &["sleep", "1000"]));
-    for probe in ["first", "second"] {
+    for probe in 0..PROBES {
+        let began = Instant::now();
+        let name = format!("probe-{probe}");
         at_once(engine, ids, |id| {
-            ["tasks", "exec", "--exec-id", probe, id, "true"].iter().map(ToString::to_string).collect()
+            ["tasks", "exec", "--exec-id", &name, id, "true"].iter().map(ToString::to_string).collect()
         });
+        std::thread::sleep(PERIOD.saturating_sub(began.elapsed()));
     }
     for id in ids {
         down(engine, id);

@@ -45,14 +45,20 @@ fn life() -> Vec<Case> {
 
 /// A daemon with the runtime as its default.
 pub(crate) fn start(site: &Site, runtime: Runtime) -> Engine {
-    start_with(site, "docker", runtime, &[])
+    start_with(site, "docker", runtime, Engine::program, &[])
 }
 
-pub(crate) fn start_with(site: &Site, name: &str, runtime: Runtime, flags: &[&str]) -> Engine {
+pub(crate) fn start_with(
+    site: &Site,
+    name: &str,
+    runtime: Runtime,
+    program: fn(&Engine) -> String,
+    flags: &[&str],
+) -> Engine {
     let mut engine = Engine::new(site, name, runtime);
     let host = format!("unix://{}", engine.path("docker.sock"));
     let (data, exec, pid) = (engine.path("data"), engine.path("exec"), engine.path("docker.pid"));
-    let added = format!("under-test={}", engine.program());
+    let added = format!("under-test={}", program(&engine));
     engine.client(&["docker", "--host", &host]);
     engine.states(engine.dir.join("exec/runtime-under-test/moby"));
     let base = [

@@ -241,7 +241,7 @@ fn start_remapped(site: &Site, runtime: Runtime) -> Engine {
         std::fs::write(&ours, "daemon:200000:65536\n").expect("subordinate ids");
         rustix::mount::mount_bind(&ours, file).expect("own subordinate ids");
     }
-    start_with(site, "remapped", runtime, &["--userns-remap", "daemon"])
+    start_with(site, "remapped", runtime, Engine::program, &["--userns-remap", "daemon"])
 }
 
 fn remapped_ids(engine: &Engine) {

@@ -81,6 +81,15 @@ impl Engine {
         program.canonicalize().expect("the runtime's path").display().to_string()
     }
 
+    /// A link in the engine's directory, made or moved, as an administrator puts another runtime in a name's place.
+    pub(crate) fn link(&self, name: &str, program: &str) -> String {
+        fs::create_dir_all(self.dir.join("bin")).expect("a folder");
+        let (fresh, path) = (self.path("bin/fresh"), self.path(&format!("bin/{name}")));
+        std::os::unix::fs::symlink(program, &fresh).expect("a link");
+        fs::rename(&fresh, &path).expect("put it in place");
+        path
+    }
+
     /// Starts the daemon with its output in a file, and waits until `ready` answers.
     pub(crate) fn daemon(&self, words: &[&str], ready: &[&str]) {
         let log = File::create(self.dir.join("daemon.log")).expect("the daemon's log");

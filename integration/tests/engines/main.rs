@@ -20,6 +20,7 @@ mod images;
 mod nest;
 mod podman;
 mod suite;
+mod switch;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ fn groups() -> Vec<Group> {
         churn::group(),
         podman::group(),
         podman::named_crun(),
+        switch::docker(),
+        switch::podman(),
         buildah::group(),
     ]
 }

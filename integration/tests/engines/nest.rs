@@ -4,12 +4,11 @@
 //! the new pid namespace adopts and reaps what daemons leave; the inner one runs the cases. When the second ends,
 //! the kernel kills everything and the mounts go with the namespace.
 
-use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use knarr_integration::{Layout, leftovers};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use knarr_integration::{Layout, layout, leftovers};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{WaitOptions, wait};
 
 /// Tells a process of ours which of the three it is.
@@ -66,32 +65,13 @@ fn share_mounts() {
     mount_change("/", shared).expect("share the mounts within the namespace");
 }
 
-/// The machine's hierarchies below a tmpfs of ours: podman makes plain folders for those that it misses. A hierarchy
-/// that is in use but mounted nowhere here is mounted too: containerd has no metrics when one is out of its sight.
+/// A tmpfs of our own below the hierarchies: podman makes plain folders for those that it misses. A hierarchy that is in use
+/// but mounted nowhere here is mounted too: containerd has no metrics when one is out of its sight.
 fn mount_cgroups_again() {
-    let old = Path::new("/sys/fs/cgroup");
-    let new = Path::new("/run/cgroup");
-    std::fs::create_dir(new).expect("a folder");
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("tmpfs", new, "tmpfs", flags, Some(c"mode=755")).expect("a tmpfs for the cgroups");
-    for hierarchy in std::fs::read_dir(old).expect("the hierarchies").flatten() {
-        let (from, to) = (hierarchy.path(), new.join(hierarchy.file_name()));
-        if from.join("cgroup.procs").exists() {
-            std::fs::create_dir(&to).expect("a folder");
-            mount_bind(&from, &to).expect("a hierarchy");
-        }
-    }
+    layout::mount_again(Path::new("/run/cgroup"));
     for hierarchy in v1_in_use() {
-        let to = new.join(hierarchy.trim_start_matches("name="));
-        if !to.exists() {
-            std::fs::create_dir(&to).expect("a folder");
-            let named = if hierarchy.contains('=') { format!("none,{hierarchy}") } else { hierarchy };
-            let options = CString::new(named).expect("a name");
-            mount("cgroup", &to, "cgroup", flags, Some(options.as_c_str()))
-                .expect("a hierarchy from elsewhere");
-        }
+        layout::mount_v1(&hierarchy).expect("a hierarchy from elsewhere");
     }
-    rustix::mount::mount_bind_recursive(new, old).expect("the hierarchies in their place");
 }
 
 /// Every v1 hierarchy as /proc/self/cgroup names it, `cpu,cpuacct` or `name=systemd`; see cgroups(7).

@@ -40,18 +40,19 @@ pub(crate) fn named_crun() -> Group {
 }
 
 fn start(site: &Site, runtime: Runtime) -> Engine {
-    start_with(site, "podman", runtime, |engine| engine.program())
+    start_with(site, "podman", runtime, Engine::program)
 }
 
 fn start_as_crun(site: &Site, runtime: Runtime) -> Engine {
-    start_with(site, "podman-crun", runtime, |engine| {
-        std::fs::create_dir_all(engine.dir.join("bin")).expect("a folder");
-        std::os::unix::fs::symlink(engine.program(), engine.dir.join("bin/crun")).expect("the name");
-        engine.path("bin/crun")
-    })
+    start_with(site, "podman-crun", runtime, |engine| engine.link("crun", &engine.program()))
 }
 
-fn start_with(site: &Site, name: &str, runtime: Runtime, program: fn(&Engine) -> String) -> Engine {
+pub(crate) fn start_with(
+    site: &Site,
+    name: &str,
+    runtime: Runtime,
+    program: fn(&Engine) -> String,
+) -> Engine {
     let mut engine = Engine::new(site, name, runtime);
     let program = program(&engine);
     let asked = std::path::Path::new(&program).file_name().expect("a name").to_string_lossy().into_owned();
@@ -88,11 +89,11 @@ fn run(engine: &Engine, flags: &[&str], args: &[&str]) -> Answer {
     engine.call(&[&base, flags, &[BOX], args].concat())
 }
 
-fn up(engine: &Engine, name: &str, flags: &[&str]) {
+pub(crate) fn up(engine: &Engine, name: &str, flags: &[&str]) {
     run(engine, &[&["--detach", "--name", name], flags].concat(), &["sleep", "1000"]).assert_ok();
 }
 
-fn down(engine: &Engine, name: &str) {
+pub(crate) fn down(engine: &Engine, name: &str) {
     engine.call(&["rm", "--force", "--time", "0", name]).assert_ok();
 }
 

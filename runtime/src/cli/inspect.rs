@@ -1,4 +1,4 @@
-//! The arguments of the commands that look around: `list`, `ps`, `spec`, `features`.
+//! The arguments of the commands that look around: `list`, `ps`, `spec`, `features`, `doctor`.
 
 use std::path::PathBuf;
 
@@ -20,6 +20,11 @@ pub(crate) struct ListArgs {
     pub(crate) format: ListFormat,
     /// Ids alone; the format does not matter then.
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct DoctorArgs {
+    pub(crate) format: ListFormat,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -122,4 +127,22 @@ pub(super) const FEATURES: Verb<()> = Verb {
     count: Count::Exactly(0),
     stop: Stop::Never,
     take: |(), _| {},
+};
+
+pub(super) const DOCTOR: Verb<DoctorArgs> = Verb {
+    manual: Manual {
+        name: "doctor",
+        summary: "tell what this machine has for containers, and what it lacks",
+        arguments: "",
+        about: "Each line is a trial: 'fallback' means that something else does, 'missing' that only what asks for it\n\
+                fails, 'BROKEN' that no container can be made. Exit status 1 when something is BROKEN.",
+    },
+    flags: &[&[Flag::parsed(
+        &["format", "f"],
+        |a, text| parse_format(text).map(|format| a.format = format),
+        "'table' or 'json' (default: \"table\")",
+    )]],
+    count: Count::Exactly(0),
+    stop: Stop::Never,
+    take: |_, _| {},
 };

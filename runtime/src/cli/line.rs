@@ -5,14 +5,16 @@ use super::program::Program;
 use super::scan::{Accepted, Stop, accept, scan};
 use super::verb::{Manual, Verb};
 use super::{
-    Command, Invocation, Misuse, Reply, create, events, exec, help, inspect, lifecycle, seccomp, update,
+    Command, Invocation, Misuse, Reply, create, criu, events, exec, help, inspect, lifecycle, seccomp, update,
 };
 use crate::error::Error;
 
 /// What help lists: all that [`Line::command`] knows.
 pub(super) const MANUALS: &[&Manual] = &[
+    &criu::CHECKPOINT.manual,
     &create::CREATE.manual,
     &lifecycle::DELETE.manual,
+    &inspect::DOCTOR.manual,
     &events::EVENTS.manual,
     &exec::EXEC.manual,
     &inspect::FEATURES.manual,
@@ -20,6 +22,7 @@ pub(super) const MANUALS: &[&Manual] = &[
     &inspect::LIST.manual,
     &lifecycle::PAUSE.manual,
     &inspect::PS.manual,
+    &criu::RESTORE.manual,
     &lifecycle::RESUME.manual,
     &create::RUN.manual,
     &seccomp::SECCOMP.manual,
@@ -28,9 +31,6 @@ pub(super) const MANUALS: &[&Manual] = &[
     &lifecycle::STATE.manual,
     &update::UPDATE.manual,
 ];
-
-/// runc's commands that this version lacks: told apart from words that mean nothing.
-pub(super) const MISSING: &[&str] = &["checkpoint", "restore"];
 
 /// Reads the command line; `args` begins with the name we were started under.
 pub(crate) fn parse(args: &[String]) -> Result<Invocation, Reply> {
@@ -83,8 +83,10 @@ impl Line {
 
     fn command(&mut self, name: &str, rest: &[String]) -> Result<Command, Stopped> {
         match name {
+            "checkpoint" => self.verb(&criu::CHECKPOINT, rest).map(Command::Checkpoint),
             "create" => self.verb(&create::CREATE, rest).map(Command::Create),
             "delete" => self.verb(&lifecycle::DELETE, rest).map(Command::Delete),
+            "doctor" => self.verb(&inspect::DOCTOR, rest).map(Command::Doctor),
             "events" => self.verb(&events::EVENTS, rest).map(Command::Events),
             "exec" => self.verb(&exec::EXEC, rest).map(Command::Exec),
             "features" => self.verb(&inspect::FEATURES, rest).map(|()| Command::Features),
@@ -92,6 +94,7 @@ impl Line {
             "list" => self.verb(&inspect::LIST, rest).map(Command::List),
             "pause" => self.verb(&lifecycle::PAUSE, rest).map(Command::Pause),
             "ps" => self.verb(&inspect::PS, rest).map(Command::Ps),
+            "restore" => self.verb(&criu::RESTORE, rest).map(Command::Restore),
             "resume" => self.verb(&lifecycle::RESUME, rest).map(Command::Resume),
             "run" => self.verb(&create::RUN, rest).map(Command::Run),
             "seccomp" => self.verb(&seccomp::SECCOMP, rest).map(Command::Seccomp),
@@ -100,10 +103,6 @@ impl Line {
             "state" => self.verb(&lifecycle::STATE, rest).map(Command::State),
             "update" => self.verb(&update::UPDATE, rest).map(Command::Update),
             "help" | "h" => self.help_on(rest),
-            _ if MISSING.contains(&name) => {
-                let program = self.program.name();
-                Err(mistake(format!("{program}: \"{name}\" is not implemented in this version"), 1))
-            }
             _ => Err(mistake(format!("No help topic for '{name}'"), 3)),
         }
     }

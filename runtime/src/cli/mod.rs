@@ -5,6 +5,7 @@
 //! but reading the arguments and the environment.
 
 mod create;
+mod criu;
 mod events;
 mod exec;
 mod flag;
@@ -21,10 +22,11 @@ mod update;
 mod verb;
 
 pub(crate) use create::CreateArgs;
+pub(crate) use criu::CriuArgs;
 pub(crate) use events::EventsArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use globals::Globals;
-pub(crate) use inspect::{ListArgs, ListFormat, PsArgs, SpecArgs};
+pub(crate) use inspect::{DoctorArgs, ListArgs, ListFormat, PsArgs, SpecArgs};
 pub(crate) use lifecycle::{ContainerArgs, DeleteArgs, KillArgs};
 pub(crate) use line::parse;
 pub(crate) use program::{Manners, Program};
@@ -43,8 +45,10 @@ pub(crate) struct Invocation {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    Checkpoint(CriuArgs),
     Create(CreateArgs),
     Delete(DeleteArgs),
+    Doctor(DoctorArgs),
     Events(EventsArgs),
     Exec(ExecArgs),
     Features,
@@ -52,6 +56,7 @@ pub(crate) enum Command {
     List(ListArgs),
     Pause(ContainerArgs),
     Ps(PsArgs),
+    Restore(CriuArgs),
     Resume(ContainerArgs),
     Run(CreateArgs),
     Seccomp(SeccompArgs),

@@ -78,7 +78,7 @@ impl Program {
             Manners::Knarr | Manners::Runc => format!("{head}spec: {}\n", spec::VERSION),
             Manners::Crun => {
                 let root = root.display();
-                format!("{head}rundir: {root}\nspec: 1.0.0\n+SELINUX +APPARMOR +CAP +SECCOMP +EBPF\n")
+                format!("{head}rundir: {root}\nspec: 1.0.0\n+SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU\n")
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use knarr_cgroups::Driver;
 
-use super::line::{MANUALS, MISSING};
+use super::line::MANUALS;
 use super::*;
 use crate::log::{Format, Level, Target};
 
@@ -336,17 +336,44 @@ fn a_misuse_is_logged_where_the_flags_say() {
 }
 
 #[test]
-fn unknown_and_missing_commands_are_told_apart() {
+fn checkpoints_are_asked_for_as_engines_do() {
+    let Command::Checkpoint(args) = command(
+        "checkpoint --image-path /i --work-path= --leave-running --file-locks=false --status-fd 7 --empty-ns network c1",
+    ) else {
+        panic!("no checkpoint")
+    };
+    assert_eq!(
+        (args.container.id.as_str(), args.image_path, args.work_path),
+        ("c1", Some("/i".into()), None)
+    );
+    assert_eq!((args.leave_running, args.file_locks, args.status_fd), (true, false, Some(7)));
+    assert_eq!(args.empty_ns, ["network"]);
+    for (line, text) in [
+        ("checkpoint", "/opt/bin/knarr: \"checkpoint\" requires exactly 1 argument(s)"),
+        ("checkpoint --lsm-profile a:b c1", "flag provided but not defined: -lsm-profile"),
+        ("restore --leave-running c1", "flag provided but not defined: -leave-running"),
+    ] {
+        assert_eq!(misuse(line).error.line(), text);
+    }
+    assert!(misuse("checkpoint --status-fd x c1").error.line().contains("flag -status-fd"));
+}
+
+#[test]
+fn restores_are_asked_for_as_engines_do() {
+    let line =
+        "restore --bundle /b --pid-file p -no-subreaper --detach --lsm-profile selinux:x --lazy-pages c1";
+    let Command::Restore(args) = command(line) else { panic!("no restore") };
+    assert_eq!((args.container.id.as_str(), args.container.bundle), ("c1", "/b".into()));
+    assert!(args.container.detach && args.container.no_subreaper && args.lazy_pages);
+    assert_eq!(args.lsm_profile, "selinux:x");
+}
+
+#[test]
+fn a_word_that_is_no_command_is_called_so() {
     for line in ["foo", "foo -h", "foo bar --baz"] {
         let misuse = misuse(line);
         assert_eq!((misuse.error.line().as_str(), misuse.code), ("No help topic for 'foo'", 3));
         assert_eq!(misuse.usage, "");
-    }
-    for name in MISSING {
-        let misuse = misuse(&format!("{name} --anything x"));
-        assert_eq!(misuse.error.line(), format!("knarr: \"{name}\" is not implemented in this version"));
-        assert_eq!(misuse.code, 1);
-        assert!(!text("knarr", "--help").contains(name));
     }
 }
 

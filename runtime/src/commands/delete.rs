@@ -34,10 +34,10 @@ fn find_and_delete(root: &Path, id: &str, args: &DeleteArgs) -> Result<()> {
     } else {
         dir.lock()?;
     }
-    let Some(json) = dir.read_state()? else {
+    let Some(record) = Container::record_in(&dir)? else {
         return remove_remains(&store, &dir);
     };
-    let container = Container::from_json(dir, &json)?;
+    let container = Container { dir, record };
     if !args.force {
         check_stopped(&container)?;
     }

@@ -21,7 +21,7 @@ use crate::plan::ids::Ids;
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::process_plan;
 use crate::plan::seccomp::Filter;
-use crate::spec::{self, Linux, Process, Spec};
+use crate::spec::{Linux, Process};
 use crate::terminal_proxy::TerminalProxy;
 use crate::{host, log, pid_file, pidfd_socket, resctrl, sealed_exe, unix_socket};
 
@@ -30,7 +30,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     sealed_exe::ensure()?;
     let container = Container::find(&globals.root.path, &args.id)?;
     check_status(&container, args)?;
-    let spec = stored_spec(&container)?;
+    let spec = container.spec()?;
     let none = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&none);
     let namespaces = Namespaces::plan(linux)?;
@@ -104,13 +104,6 @@ fn check_status(container: &Container, args: &ExecArgs) -> Result<()> {
     }
 }
 
-/// The configuration that the container was created with.
-fn stored_spec(container: &Container) -> Result<Spec> {
-    let what = || format!("read the configuration of container {}", container.dir.id());
-    let json = container.dir.read_config()?.ok_or_else(|| Error::WrongState(what()))?;
-    spec::parse(&json).map_err(|source| Error::Json { what: what(), source })
-}
-
 /// The process as the bundle describes it now, as runc takes it; none when the bundle is gone, which an engine may
 /// have removed.
 fn bundle_process(container: &Container) -> Result<Option<Process>> {
@@ -149,7 +142,9 @@ fn process_of(args: &ExecArgs, container: Process) -> Result<Process> {
 /// namespace.
 fn own_namespaces(container: &Container, namespaces: &Namespaces) -> i32 {
     let mut flags = 0;
-    for kind in Kind::all().filter(|kind| namespaces.has(*kind)) {
+    // A container that criu has restored has a time namespace whatever config.json says.
+    let has = |kind: &Kind| namespaces.has(*kind) || container.record.has_namespace(*kind);
+    for kind in Kind::all().filter(has) {
         let theirs = container.record.namespace_paths.get(kind.state_key());
         let shared = kind == Kind::User
             && theirs

@@ -135,19 +135,17 @@ fn features(program: &Program) -> Features {
     }
 }
 
-/// The version under the key of the program we stand in for, and that there is no checkpointing.
+/// The version under the key of the program we stand in for, and that there is checkpointing, given a criu.
 fn annotations(program: &Program) -> BTreeMap<&'static str, &'static str> {
-    let [version, commit] = match program.manners {
-        Manners::Crun => ["run.oci.crun.version", "run.oci.crun.commit"],
-        Manners::Runc | Manners::Knarr => {
-            ["org.opencontainers.runc.version", "org.opencontainers.runc.commit"]
-        }
+    let [version, commit, checkpoint] = match program.manners {
+        Manners::Crun => ["run.oci.crun.version", "run.oci.crun.commit", "run.oci.crun.checkpoint.enabled"],
+        Manners::Runc | Manners::Knarr => [
+            "org.opencontainers.runc.version",
+            "org.opencontainers.runc.commit",
+            "org.opencontainers.runc.checkpoint.enabled",
+        ],
     };
-    BTreeMap::from([
-        (version, program.version()),
-        (commit, Program::COMMIT),
-        ("org.opencontainers.runc.checkpoint.enabled", "false"),
-    ])
+    BTreeMap::from([(version, program.version()), (commit, Program::COMMIT), (checkpoint, "true")])
 }
 
 #[cfg(test)]

@@ -39,12 +39,11 @@ fn views(globals: &Globals) -> Result<Vec<View>> {
     let users = Users::load();
     let mut views = Vec::new();
     for id in store.ids()? {
-        // Below its root crun keeps directories of its own under such names.
-        if globals.program.manners == Manners::Crun && id.starts_with('.') {
-            continue;
-        }
         match view(&store, &id, &users) {
             Ok(view) => views.push(view),
+            // crun keeps directories of its own under such names.
+            Err(Error::During { source, .. })
+                if id.starts_with('.') && matches!(*source, Error::NotExist) => {}
             Err(error) => report(&error),
         }
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::hooks::{self, Environment, State};
 use crate::notify_socket::Manager;
 use crate::plan::hooks::{Hooks, Stage};
+use crate::store::Maker;
 use crate::{log, spec, start_gate, teardown};
 
 pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
@@ -19,16 +20,24 @@ pub(crate) fn run(globals: &Globals, args: &ContainerArgs) -> Result<()> {
         Status::Running => return refuse("cannot start an already running container"),
         Status::Paused => return refuse("cannot start a container in the paused state"),
     }
-    let Some(gate) = container.dir.open_gate()? else {
-        return refuse("cannot start a container that has stopped");
-    };
+    let gate = container.dir.open_gate()?;
     let manager = Manager::from_environment(globals.root.path.join(&args.id));
     let notify = manager.as_ref().map(Manager::bind).transpose()?;
     let init = container.init()?;
-    start_gate::open(&gate, || container.dir.remove_gate())?;
+    let opened = || container.dir.remove_gate();
+    let maker = container.dir.maker()?;
+    match (&gate, &init) {
+        (Some(gate), _) => start_gate::open(gate, opened)?,
+        (None, Some(init)) if maker == Maker::Runc => {
+            start_gate::open_of_runc(&container.dir.open_gate_of_runc()?, init.as_fd(), opened)?;
+        }
+        _ => return refuse("cannot start a container that has stopped"),
+    }
     // A hook may well call the runtime for its own container.
     container.dir.unlock()?;
-    let hooks = teardown::recorded_hooks(&container);
+    // runc up to 1.5 has run the poststart hooks of its container when it created it.
+    let hooks =
+        if maker == Maker::Runc { Ok(Hooks::default()) } else { teardown::recorded_hooks(&container) };
     hooks.and_then(|hooks| poststart(&container, &hooks)).inspect_err(|_| {
         if let Err(error) = teardown::kill_and_wait(&container) {
             log::warn(format_args!("{}", error.line()));

@@ -10,6 +10,7 @@ use crate::cli::{Globals, UpdateArgs};
 use crate::container::{Container, Status};
 use crate::error::{Error, Result};
 use crate::plan::update::Update;
+use crate::store::Maker;
 use crate::{log, resctrl, spec};
 
 pub(crate) fn run(globals: &Globals, args: &UpdateArgs) -> Result<()> {
@@ -27,6 +28,10 @@ pub(crate) fn run(globals: &Globals, args: &UpdateArgs) -> Result<()> {
     let limits = Limits::compile(&update.now, Hierarchies::discover()?.mode(), DeviceRules::Keep)?;
     for warning in limits.warnings() {
         log::warn(format_args!("{warning}"));
+    }
+    if container.dir.maker()? != Maker::Knarr {
+        // What another runtime wrote stays as it is: its own next update starts from there.
+        return set(&container, &limits, rdt.as_ref());
     }
     container.dir.replace_config(&config.with(&update.from_then_on, rdt.as_ref())?)?;
     set(&container, &limits, rdt.as_ref()).inspect_err(|_| config.put_back(&container))
@@ -96,7 +101,7 @@ impl Config {
             resources: Option<Resources>,
         }
         let what = || format!("read the configuration of container {}", container.dir.id());
-        let json = container.dir.read_config()?.ok_or_else(|| Error::WrongState(what()))?;
+        let json = container.config()?;
         let part: Part = spec::parse(&json).map_err(|source| Error::Json { what: what(), source })?;
         let resources = part.linux.and_then(|linux| linux.resources).unwrap_or_default();
         Ok(Self { json, resources })

@@ -6,15 +6,17 @@ use std::time::Duration;
 use super::{Format, Level};
 use crate::timestamp::rfc3339;
 
-/// What one line says. `errno` and `field` are ours, in JSON alone: the number of the failed call's error and the
-/// JSON pointer of the configuration field at fault.
+/// What one line says. `errno`, `call`, `field` and `hint` are ours, in JSON alone: the number of the failed call's error
+/// and the call, the JSON pointer of the configuration field at fault, and what to do.
 pub(super) struct Record<'a> {
     pub(super) seconds: u64,
     pub(super) level: Level,
     pub(super) message: String,
     pub(super) caller: Option<String>,
     pub(super) errno: Option<i32>,
+    pub(super) call: Option<String>,
     pub(super) field: Option<&'a str>,
+    pub(super) hint: Option<String>,
 }
 
 impl Record<'_> {
@@ -41,14 +43,17 @@ impl Record<'_> {
     /// Keys in the alphabet's order: Go writes a map so.
     fn json(&self) -> String {
         let mut line = String::from("{");
-        if let Some(errno) = self.errno {
-            let _ = write!(line, "\"errno\":{errno},");
-        }
-        if let Some(field) = self.field {
-            let _ = write!(line, "\"field\":{},", quoted_json(field));
-        }
-        if let Some(caller) = &self.caller {
-            let _ = write!(line, "\"file\":{},", quoted_json(caller));
+        let quoted = |text: Option<&str>| text.map(quoted_json);
+        for (key, value) in [
+            ("call", quoted(self.call.as_deref())),
+            ("errno", self.errno.map(|errno| errno.to_string())),
+            ("field", quoted(self.field)),
+            ("file", quoted(self.caller.as_deref())),
+            ("hint", quoted(self.hint.as_deref())),
+        ] {
+            if let Some(value) = value {
+                let _ = write!(line, "\"{key}\":{value},");
+            }
         }
         let (level, message) = (self.level.name(), quoted_json(&self.message));
         let time = rfc3339(Duration::from_secs(self.seconds));
@@ -116,7 +121,9 @@ mod tests {
             message: message.into(),
             caller: None,
             errno: None,
+            call: None,
             field: None,
+            hint: None,
         }
     }
 
@@ -144,11 +151,12 @@ mod tests {
         let mut full = record("x");
         (full.errno, full.field, full.caller) =
             (Some(13), Some("/process/args"), Some("runtime/src/a.rs:7".into()));
+        (full.call, full.hint) = (Some("execve(a)".into()), Some("look".into()));
         let line = full.line(Format::Json);
         assert_eq!(
             line,
-            "{\"errno\":13,\"field\":\"/process/args\",\"file\":\"runtime/src/a.rs:7\",\"level\":\"error\",\
-             \"msg\":\"x\",\"time\":\"2026-11-24T03:19:14Z\"}\n"
+            "{\"call\":\"execve(a)\",\"errno\":13,\"field\":\"/process/args\",\"file\":\"runtime/src/a.rs:7\",\
+             \"hint\":\"look\",\"level\":\"error\",\"msg\":\"x\",\"time\":\"2026-11-24T03:19:14Z\"}\n"
         );
         serde_json::from_str::<serde_json::Value>(&line).unwrap();
     }

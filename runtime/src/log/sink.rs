@@ -133,7 +133,9 @@ mod tests {
             message: message.into(),
             caller: None,
             errno: None,
+            call: None,
             field: None,
+            hint: None,
         }
     }
 

@@ -85,6 +85,17 @@ pub(crate) struct MountPlan {
     pub(crate) late_readonly: bool,
 }
 
+impl MountPlan {
+    pub(crate) fn field(&self) -> String {
+        format!("/mounts/{}", self.index)
+    }
+
+    /// What is being done when it fails, in runc's words.
+    pub(crate) fn act(&self) -> String {
+        format!("error mounting {:?} to rootfs at {:?}", self.source, self.destination)
+    }
+}
+
 /// What a mount point may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {

@@ -11,14 +11,14 @@ use crate::sys::mounts::{Depth, clone_tree, clone_tree_nofollow};
 use crate::sys::{self, Errno};
 
 use super::mount::{Mounted, change_attributes, find_target, put_in_place};
-use super::{Missing, RootDir, Sources, Surroundings};
+use super::{MapSource, Missing, RootDir, Sources};
 
 pub(super) fn bind(
     root: &RootDir,
     mount: &MountPlan,
     bind: &Bind,
     sources: &mut Sources,
-    around: &Surroundings<'_>,
+    map_source: MapSource<'_>,
 ) -> Result<Mounted> {
     if bind.copy_symlink && is_symlink(&mount.source)? {
         root.symlink(&read_link_at(CWD, &mount.source)?, &mount.target)?;
@@ -26,7 +26,7 @@ pub(super) fn bind(
     }
     let source = take_source(mount, bind, sources)?;
     if bind.idmap.is_some() && bind.in_tree {
-        (around.map_source)(mount.index, source.as_fd())?;
+        map_source(mount.index, source.as_fd())?;
     }
     let target = find_target(root, mount, || kind_of(&source))?;
     if target.path == "proc" && magic_of(&source)? != libc::PROC_SUPER_MAGIC {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use knarr_cgroups::{Hierarchy, Mode};
 use rustix::fs::CWD;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::mounts::{Attributes, FileSystem, FsOption, MountPlan, RootfsPlan};
 use crate::sys::files::{make_dir_at, symlink_at};
 use crate::sys::mounts::{Depth, attach_at_nofollow, clone_tree};
@@ -42,33 +42,45 @@ fn mount_unified(
     let target = find_target(root, mount, || Ok(Missing::Directory))?;
     let attributes = mount.flags.map_or(0, |flags| flags.exact.set);
     let fs = FileSystem { name: "cgroup2".into(), ..fs.clone() };
-    let made = match make_file_system(&fs, &mount.source, attributes, None) {
-        // In a user namespace the kernel wants the cgroup namespace to be its own too.
-        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => {
-            match clone_directory(&unified_source(view)) {
-                // The container's cgroup is out of sight: better none than the host's (CVE-2023-25809).
-                Err(error) if error.errno == Errno::NOENT && view.rootless => {
-                    mask::empty_directory(plan.label.as_deref())?
-                }
-                result => {
-                    let made = result?;
-                    bind::set_flags(&made, Depth::One, mount)?;
-                    made
+    let made = if view.is_the_hosts() && fs.options.is_empty() {
+        bound(whole(view), mount)?
+    } else {
+        match make_file_system(&fs, &mount.source, attributes, None) {
+            // In a user namespace the kernel wants the cgroup namespace to be its own too.
+            Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) => {
+                // Never the whole hierarchy where there is a cgroup of its own: CVE-2023-25809.
+                match bound(view.paths.get("").map_or_else(|| whole(view), PathBuf::as_path), mount) {
+                    // The container's cgroup is out of sight: better none than the host's.
+                    Err(Error::Sys(error)) if error.errno == Errno::NOENT && view.rootless => {
+                        mask::empty_directory(plan.label.as_deref())?
+                    }
+                    result => result?,
                 }
             }
+            result => result?,
         }
-        result => result?,
     };
     put_in_place(&made, &target.fd, mount)?;
     Ok(Mounted::At(made))
 }
 
-fn unified_source(view: &CgroupView<'_>) -> PathBuf {
-    // Never the whole hierarchy where there is a cgroup of its own: CVE-2023-25809.
-    let own = view.paths.get("");
-    let whole =
-        || view.hierarchies.iter().find(|hierarchy| is_unified(hierarchy)).map(|it| it.mount_point.clone());
-    own.cloned().or_else(whole).unwrap_or_else(|| PathBuf::from("/sys/fs/cgroup"))
+impl CgroupView<'_> {
+    /// The host's cgroup namespace, by one who may mount there. The options of cgroup2 belong to all its mounts, and the
+    /// kernel lets the newest one in that namespace decide: nsdelegate would be lost for the whole machine.
+    fn is_the_hosts(&self) -> bool {
+        !(self.namespace || self.user_namespace || self.rootless)
+    }
+}
+
+fn bound(directory: &Path, mount: &MountPlan) -> Result<OwnedFd> {
+    let made = clone_directory(directory)?;
+    bind::set_flags(&made, Depth::One, mount)?;
+    Ok(made)
+}
+
+fn whole<'a>(view: &CgroupView<'a>) -> &'a Path {
+    let unified = view.hierarchies.iter().find(|hierarchy| is_unified(hierarchy));
+    unified.map_or(Path::new("/sys/fs/cgroup"), |hierarchy| &hierarchy.mount_point)
 }
 
 fn is_unified(hierarchy: &Hierarchy) -> bool {
@@ -83,6 +95,24 @@ fn clone_directory(path: &Path) -> sys::Result<OwnedFd> {
 }
 
 const SAFE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+
+/// What a mount consists of where it shows directories of the host: their names in it, and their paths.
+pub(super) fn binds(view: &CgroupView<'_>) -> Result<Vec<(String, String)>> {
+    if view.namespace || view.hierarchies.mode() == Mode::Unified {
+        return Ok(Vec::new());
+    }
+    let named = view.hierarchies.into_iter().filter_map(|hierarchy| Some((hierarchy, name_of(hierarchy)?)));
+    named
+        .map(|(hierarchy, name)| {
+            let source = own_directory(hierarchy, view)?;
+            Ok((name.to_owned(), source.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+fn name_of(hierarchy: &Hierarchy) -> Option<&str> {
+    hierarchy.mount_point.file_name()?.to_str()
+}
 
 /// A tmpfs with a directory per hierarchy, and a link per controller of those that have several.
 fn mount_legacy(
@@ -99,9 +129,7 @@ fn mount_legacy(
     // The usual flags are good for all of it: they are set at once, in the end.
     let at_once = !view.namespace && attributes & SAFE == SAFE;
     for hierarchy in view.hierarchies {
-        let Some(name) = hierarchy.mount_point.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
+        let Some(name) = name_of(hierarchy) else { continue };
         let made = open_hierarchy(hierarchy, view, SAFE | readonly)?;
         if !view.namespace && !at_once {
             bind::set_flags(&made, Depth::One, mount)?;
@@ -119,7 +147,7 @@ fn mount_legacy(
     Ok(Mounted::At(top))
 }
 
-fn top_file_system(label: Option<&str>) -> FileSystem {
+pub(super) fn top_file_system(label: Option<&str>) -> FileSystem {
     let pair = |key: &str, value: &str| FsOption::Pair(key.into(), value.into());
     let context = label.map(|label| pair("context", label));
     let options = [pair("mode", "755")].into_iter().chain(context).collect();

@@ -8,6 +8,7 @@
 mod bind;
 mod cgroup_mount;
 mod devices;
+mod external;
 mod mask;
 mod mount;
 mod pivot;
@@ -34,7 +35,8 @@ use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use sources::{Sources, map_source, prepare};
+pub(crate) use external::Externals;
+pub(crate) use sources::{Sources, id_mapped, map_source, prepare};
 
 use devices::Means;
 use mask::Mask;
@@ -48,6 +50,8 @@ pub(crate) struct CgroupView<'a> {
     pub(crate) paths: &'a BTreeMap<String, PathBuf>,
     /// The container has a cgroup namespace of its own, new or joined.
     pub(crate) namespace: bool,
+    /// The same of a user namespace.
+    pub(crate) user_namespace: bool,
     /// systemd makes the directories when the first process joins, not before.
     pub(crate) driver: Driver,
     pub(crate) rootless: bool,
@@ -59,9 +63,12 @@ pub(crate) struct Surroundings<'a> {
     /// Called once, before the first cgroup mount or at the end: returns when this process is in its cgroup and, where
     /// one is planned, in a new cgroup namespace.
     pub(crate) enter_cgroup: &'a mut dyn FnMut() -> Result<()>,
-    /// Has the parent map the ids of a source, which is mounted nowhere yet, as mount `usize` wants it.
-    pub(crate) map_source: &'a dyn Fn(usize, BorrowedFd<'_>) -> Result<()>,
+    /// Has the parent do it.
+    pub(crate) map_source: MapSource<'a>,
 }
+
+/// Maps the ids of a source, which is mounted nowhere yet, as mount `usize` wants it.
+type MapSource<'a> = &'a dyn Fn(usize, BorrowedFd<'_>) -> Result<()>;
 
 /// A root filesystem that is built.
 pub(crate) struct Root {
@@ -99,8 +106,8 @@ fn build_with_no_umask(
             (around.enter_cgroup)()?;
             in_cgroup = true;
         }
-        let mounted = mount_one(plan, &root, mount, &mut sources, around)
-            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?;
+        let mounted =
+            mount_one(plan, &root, mount, &mut sources, around).at(|| mount.field(), || mount.act())?;
         if let (true, Mounted::At(fd)) = (mount.late_readonly, mounted) {
             root.late_readonly.push((mount.index, fd));
         }
@@ -134,7 +141,7 @@ fn mount_one(
     around: &Surroundings<'_>,
 ) -> Result<Mounted> {
     match &mount.kind {
-        Kind::Bind(bind) => bind::bind(&root.dir, mount, bind, sources, around),
+        Kind::Bind(bind) => bind::bind(&root.dir, mount, bind, sources, around.map_source),
         Kind::Cgroup(file_system) => cgroup_mount::mount(&root.dir, mount, file_system, &around.cgroup, plan),
         Kind::New(file_system) => mount::mount_new(plan, &root.dir, mount, file_system),
         Kind::Remount { superblock } => mount::remount(&root.dir, mount, superblock.as_deref()),

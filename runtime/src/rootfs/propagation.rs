@@ -58,6 +58,11 @@ fn parent_peers(plan: &RootfsPlan) -> Peers {
     }
 }
 
+/// Keeps what will be mounted at a path from appearing elsewhere.
+pub(super) fn isolate(path: &Path) -> Result<()> {
+    change_parent(path, &change(Peers::Private))
+}
+
 /// Whether a path is the top of a mount only the kernel knows; EINVAL says that it is not.
 fn change_parent(rootfs: &Path, change: &MountChange<'_>) -> Result<()> {
     for path in rootfs.ancestors() {
@@ -69,7 +74,7 @@ fn change_parent(rootfs: &Path, change: &MountChange<'_>) -> Result<()> {
     Ok(())
 }
 
-fn path_text(path: &Path) -> sys::Result<&str> {
+pub(super) fn path_text(path: &Path) -> sys::Result<&str> {
     path.to_str().ok_or_else(|| sys::Error { call: format!("open({})", path.display()), errno: Errno::ILSEQ })
 }
 

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, OFlags};
 use crate::error::{During, Error, Result};
 use crate::idmap::{self, Caller};
 use crate::plan::idmap_words::{Idmap, MappedIds};
-use crate::plan::ids::Ids;
+use crate::plan::ids::{Ids, Map, Range};
 use crate::plan::mounts::{Bind, Kind, MountPlan, Peers, Propagation, RootfsPlan};
 use crate::sys::files::open_at;
 use crate::sys::mounts::{Depth, MountChange, change_mount, clone_tree};
@@ -48,8 +48,8 @@ pub(crate) fn prepare(plan: &RootfsPlan) -> Result<Sources> {
     let mut namespaces = Vec::new();
     for mount in &plan.mounts {
         let Kind::Bind(bind) = &mount.kind else { continue };
-        if let Some(fd) = prepare_bind(plan, mount, bind, &mut namespaces)
-            .during(|| format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination))?
+        if let Some(fd) =
+            prepare_bind(plan, mount, bind, &mut namespaces).at(|| mount.field(), || mount.act())?
         {
             sources.mounts.push((mount.index, fd));
         }
@@ -167,6 +167,14 @@ fn make_namespace(ids: &Ids) -> Result<OwnedFd> {
             opened
         }
     }
+}
+
+/// Whether the file system of `tree`, which is mounted nowhere, takes other ids: one of them will do to know.
+pub(crate) fn id_mapped(tree: BorrowedFd<'_>) -> Result<()> {
+    let map = || Map(vec![Range { container: 0, host: 1, size: 1 }]);
+    let namespace = make_namespace(&Ids { uid_map: map(), gid_map: map() })?;
+    let change = MountChange { ids: Some(namespace.as_fd()), ..MountChange::default() };
+    Ok(change_mount(tree, Depth::One, &change)?)
 }
 
 fn flag_bits(flag: libc::c_int) -> u64 {

@@ -56,16 +56,17 @@ pub(crate) fn with_unblocked_signals<T>(act: impl FnOnce() -> std::io::Result<T>
 
 /// The C library's name of a signal, in lower case as Go prints it.
 pub(crate) fn signal_text(signal: libc::c_int) -> String {
-    // SAFETY: strsignal returns a string that lives until the next call; this process has one thread.
-    let text = unsafe {
-        let text = libc::strsignal(signal);
-        if text.is_null() {
-            std::borrow::Cow::from("unknown")
-        } else {
-            std::ffi::CStr::from_ptr(text).to_string_lossy()
-        }
-    };
-    text.to_lowercase()
+    unsafe extern "C" {
+        /// strsignal(3), GNU: the untranslated text of a signal, or NULL.
+        fn sigdescr_np(signal: libc::c_int) -> *const libc::c_char;
+    }
+    // SAFETY: takes any number.
+    let text = unsafe { sigdescr_np(signal) };
+    if text.is_null() {
+        return format!("signal {signal}");
+    }
+    // SAFETY: not NULL, so a string that is never changed.
+    unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy().to_lowercase()
 }
 
 /// A descriptor that yields the caller's pending blocked signals, without waiting for one.

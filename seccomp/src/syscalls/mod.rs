@@ -1,11 +1,12 @@
 //! Syscall names and numbers of every ABI: lookups by name for the compiler, by number for people.
 //!
-//! The index over the names is computed at compile time, so a lookup is one hash and usually one comparison.
+//! The table and an index over its names are packed at compile time, so a lookup is one hash and usually one comparison.
 
+mod packed;
 mod table;
 
 use crate::abi::Abi;
-use table::{TABLE, X};
+use packed::{ROWS, name_of, number_of, row_named};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) const NATIVE: Abi = Abi::X86_64;
@@ -32,34 +33,24 @@ pub(crate) const NATIVE: Abi = Abi::Ppc64Le;
 )))]
 compile_error!("there is no syscall table for this architecture");
 
-/// A call known by name on at least one ABI.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Syscall {
-    row: &'static [u32; 11],
-}
+/// A call known by name on at least one ABI: its row in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Syscall(u16);
 
 impl Syscall {
     pub(crate) fn named(name: &str) -> Option<Self> {
-        let mut slot = hash(name.as_bytes()) & (SLOTS - 1);
-        loop {
-            let (known, row) = &TABLE[INDEX[slot].checked_sub(1)? as usize];
-            if *known == name {
-                return Some(Self { row });
-            }
-            slot = (slot + 1) & (SLOTS - 1);
-        }
+        row_named(name).map(Self)
     }
 
     /// The number on an ABI, with the bits and the base the kernel shows in `seccomp_data.nr`.
     pub(crate) fn number(self, abi: Abi) -> Option<u32> {
-        let nr = self.row[abi.column()];
-        (nr != X).then_some(nr)
+        number_of(self.0, abi)
     }
 }
 
 /// The call that carries `name` on ABIs that multiplex, and the first argument it does so with: the `SYS_*` of
 /// linux/net.h for socketcall(2), the codes of linux/ipc.h for ipc(2).
-pub(crate) fn multiplexed(name: &str) -> Option<(Syscall, u32)> {
+pub(crate) fn multiplexed(name: &str) -> Option<(Syscall, u8)> {
     let (carrier, selector) = match name {
         "socket" => ("socketcall", 1),
         "bind" => ("socketcall", 2),
@@ -110,60 +101,12 @@ pub fn name(number: u32, abi: Abi) -> Option<&'static str> {
 
 /// Every call of an ABI by name, with its number.
 pub fn all(abi: Abi) -> impl Iterator<Item = (&'static str, u32)> {
-    TABLE.iter().map(move |(name, row)| (*name, row[abi.column()])).filter(|(_, nr)| *nr != X)
-}
-
-const SLOTS: usize = 2048;
-
-/// Open addressing over `TABLE`: 0 is a free slot, else the row plus one.
-static INDEX: [u16; SLOTS] = build_index();
-
-const fn build_index() -> [u16; SLOTS] {
-    let mut index = [0; SLOTS];
-    let mut row = 0;
-    while row < TABLE.len() {
-        let mut slot = hash(TABLE[row].0.as_bytes()) & (SLOTS - 1);
-        while index[slot] != 0 {
-            slot = (slot + 1) & (SLOTS - 1);
-        }
-        row += 1;
-        #[expect(clippy::cast_possible_truncation, reason = "the table has fewer rows than slots")]
-        {
-            index[slot] = row as u16;
-        }
-    }
-    index
-}
-
-/// FNV-1a.
-const fn hash(bytes: &[u8]) -> usize {
-    let mut hash: u32 = 0x811c_9dc5;
-    let mut i = 0;
-    while i < bytes.len() {
-        hash = (hash ^ bytes[i] as u32).wrapping_mul(0x0100_0193);
-        i += 1;
-    }
-    (hash ^ (hash >> 15)) as usize
+    (0..ROWS).filter_map(move |row| Some((name_of(row), number_of(row, abi)?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_row_is_found_by_its_name() {
-        for (name, row) in &TABLE {
-            let found = Syscall::named(name).expect(name);
-            assert_eq!(found.row, row, "{name}");
-        }
-    }
-
-    #[test]
-    fn names_nobody_has_are_not_found() {
-        for name in ["", "reads", "READ", "rea", "no_such_call"] {
-            assert!(Syscall::named(name).is_none(), "{name}");
-        }
-    }
 
     #[test]
     fn numbers_carry_what_the_kernel_shows() {

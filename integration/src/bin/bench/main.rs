@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use knarr_integration::{Layout, Runtime};
 use rustix::mount::{UnmountFlags, unmount};
-use subject::{Filter, Subject, Work};
+use subject::{Load, Subject, Time, Work};
 
 const ROUNDS: usize = 30;
 
@@ -41,20 +41,40 @@ fn compare(layout: Layout, rounds: usize) -> Result<(), String> {
             Err(reason) => println!("{} is left out: {}", runtime.name(), reason.trim()),
         }
     }
-    for work in [Work::Run, Work::Life, Work::Exec, Work::Version] {
+    for work in [Work::Run, Work::Life, Work::Exec, Work::Stats, Work::Version] {
+        let subjects = those_able(&subjects, work);
         let times = interleave(&subjects, work, rounds)?;
-        figures::print_times(work.name(), &subjects, &times);
+        figures::print_times(work.name(), &subjects, &walls(&times));
     }
-    compare_filters(&subjects, rounds)?;
+    compare_loads(&subjects, Load::Filter, rounds)?;
+    compare_loads(&subjects, Load::Limits, rounds)?;
     for subject in &subjects {
         figures::print_costs(subject)?;
+    }
+    for load in [Load::Nothing, Load::Limits] {
+        for subject in those_able(&subjects, Work::Create(load)) {
+            figures::print_cgroup_calls(subject, load)?;
+        }
     }
     Ok(())
 }
 
-/// What Docker's seccomp profile adds to `create`: with and without it in turn, for all subjects in the same rounds.
-fn compare_filters(subjects: &[Subject], rounds: usize) -> Result<(), String> {
-    let works = [Work::Create(Filter::None), Work::Create(Filter::Docker)];
+/// Leaves out, by name, who has no such command or takes no such limit.
+fn those_able(subjects: &[Subject], work: Work) -> Vec<&Subject> {
+    let able = |subject: &&Subject| {
+        let able = subject.is_able(work);
+        if !able {
+            println!("{} cannot: {}", subject.runtime.name(), work.name());
+        }
+        able
+    };
+    subjects.iter().filter(able).collect()
+}
+
+/// What `load` adds to `create`: with and without it in turn, for all subjects in the same rounds.
+fn compare_loads(subjects: &[Subject], load: Load, rounds: usize) -> Result<(), String> {
+    let works = [Work::Create(Load::Nothing), Work::Create(load)];
+    let subjects = those_able(subjects, works[1]);
     let mut times = works.map(|_| vec![Vec::with_capacity(rounds); subjects.len()]);
     for round in 0..rounds {
         for turn in 0..2 * subjects.len() {
@@ -62,12 +82,24 @@ fn compare_filters(subjects: &[Subject], rounds: usize) -> Result<(), String> {
             times[kind][index].push(subjects[index].perform(works[kind])?);
         }
     }
+    for subject in &subjects {
+        subject.finish(works[1])?;
+    }
     for (work, times) in works.iter().zip(&times) {
-        figures::print_times(work.name(), subjects, times);
+        figures::print_times(work.name(), &subjects, &walls(times));
     }
     let [without, with] = &times;
-    figures::print_differences("the filter adds", subjects, without, with);
+    figures::print_differences("that is more by", &subjects, &walls(without), &walls(with));
+    figures::print_differences("of processor time", &subjects, &processors(without), &processors(with));
     Ok(())
+}
+
+fn walls(times: &[Vec<Time>]) -> Vec<Vec<Duration>> {
+    times.iter().map(|times| times.iter().map(|time| time.wall).collect()).collect()
+}
+
+fn processors(times: &[Vec<Time>]) -> Vec<Vec<Duration>> {
+    times.iter().map(|times| times.iter().map(|time| time.processor).collect()).collect()
 }
 
 /// Debian's crun refuses a hybrid whose cgroup2 has controllers; without cgroup2 all three run. The mount
@@ -85,7 +117,7 @@ fn suit_crun(layout: Layout) {
 }
 
 /// The times of each subject, one a round; the order of the subjects turns by one in each round.
-fn interleave(subjects: &[Subject], work: Work, rounds: usize) -> Result<Vec<Vec<Duration>>, String> {
+fn interleave(subjects: &[&Subject], work: Work, rounds: usize) -> Result<Vec<Vec<Time>>, String> {
     let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
     for subject in subjects {
         subject.prepare(work)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use knarr_integration::bundle::{default_config, docker_profile};
 use knarr_integration::runtime::{SYS_RESOURCE, busybox, we_hold};
 use knarr_integration::wait::gone_within;
-use knarr_integration::{Layout, Runtime, Value, json, leftovers};
+use knarr_integration::{Layout, Runtime, Value, json, leftovers, sys};
 
 /// What is timed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,29 +20,54 @@ pub(crate) enum Work {
     Life,
     /// `exec` of /bin/true in a running container.
     Exec,
+    /// `events --stats` of it.
+    Stats,
     /// `--version`: the start of a process.
     Version,
-    /// `create` alone, with or without Docker's seccomp profile.
-    Create(Filter),
+    /// `create` alone.
+    Create(Load),
 }
 
-/// Whether containers get Docker's seccomp profile.
+/// What a container has beyond the usual.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Filter {
-    Docker,
-    None,
+pub(crate) enum Load {
+    Nothing,
+    /// Docker's seccomp profile.
+    Filter,
+    /// A limit of each kind that the layout has.
+    Limits,
 }
 
 impl Work {
+    /// Needs a container that runs.
+    fn is_inside(self) -> bool {
+        matches!(self, Work::Exec | Work::Stats)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Work::Run => "run /bin/true",
             Work::Life => "create; start; delete",
             Work::Exec => "exec /bin/true",
+            Work::Stats => "events --stats",
             Work::Version => "--version",
-            Work::Create(Filter::None) => "create",
-            Work::Create(Filter::Docker) => "create with a filter",
+            Work::Create(Load::Nothing) => "create",
+            Work::Create(Load::Filter) => "create with a filter",
+            Work::Create(Load::Limits) => "create with limits",
         }
+    }
+}
+
+/// How long the runtime's commands took, and how much of a processor they and those that they waited for had.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Time {
+    pub(crate) wall: Duration,
+    pub(crate) processor: Duration,
+}
+
+impl Time {
+    fn plus(self, other: Self) -> Self {
+        Self { wall: self.wall + other.wall, processor: self.processor + other.processor }
     }
 }
 
@@ -78,10 +103,10 @@ impl Subject {
         for applet in ["true", "sleep"] {
             symlink("busybox", rootfs.join("bin").join(applet))?;
         }
-        self.write_config(&["/bin/true"], Filter::None)
+        self.write_config(&["/bin/true"], Load::Nothing)
     }
 
-    fn write_config(&self, args: &[&str], filter: Filter) -> std::io::Result<()> {
+    fn write_config(&self, args: &[&str], load: Load) -> std::io::Result<()> {
         let mut config = default_config(&format!("/{}", self.name));
         config["process"]["args"] = json!(args);
         if self.layout == Layout::Unified
@@ -92,10 +117,38 @@ impl Subject {
         if self.layout == Layout::Unified && !may_filter_devices() {
             config["linux"]["resources"]["devices"] = json!([{"allow": true, "access": "rwm"}]);
         }
-        if filter == Filter::Docker {
-            config["linux"]["seccomp"] = docker_profile();
+        match load {
+            Load::Nothing => {}
+            Load::Filter => config["linux"]["seccomp"] = docker_profile(),
+            Load::Limits => self.add_limits(&mut config),
         }
         fs::write(self.dir.join("config.json"), config.to_string())
+    }
+
+    /// Wide enough not to slow the container's start itself. cgroup2 may have no controllers: then its own files are what
+    /// can be limited.
+    fn add_limits(&self, config: &mut Value) {
+        let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+        let has = |name: &str| controllers.split_whitespace().any(|one| one == name);
+        let cpus = std::thread::available_parallelism()
+            .map_or_else(|_| "0".to_owned(), |count| format!("0-{}", count.get() - 1));
+        let limits = &mut config["linux"]["resources"];
+        if self.layout == Layout::Hybrid || has("memory") {
+            limits["memory"] = json!({"limit": 512 << 20, "reservation": 256 << 20, "swap": 768 << 20});
+            limits["cpu"] =
+                json!({"shares": 512, "quota": 900_000, "period": 100_000, "cpus": cpus, "mems": "0"});
+            limits["pids"] = json!({"limit": 100});
+        }
+        if has("hugetlb") {
+            limits["hugepageLimits"] = json!([{"pageSize": "2MB", "limit": 4 << 20}]);
+        }
+        // On v1 crun knows no other file than blkio.weight, which is gone from the kernel.
+        if self.layout == Layout::Unified && has("io") {
+            limits["blockIO"] = json!({"weight": 500});
+        }
+        if self.layout == Layout::Unified {
+            limits["unified"] = json!({"cgroup.max.depth": "9", "cgroup.max.descendants": "99"});
+        }
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
@@ -120,29 +173,32 @@ impl Subject {
     }
 
     pub(crate) fn prepare(&self, work: Work) -> Result<(), String> {
-        if work == Work::Exec {
-            self.write_config(&["/bin/sleep", "1000"], Filter::None).map_err(|error| error.to_string())?;
-            self.call(&["run", "--detach", self.id()])?;
-        }
-        Ok(())
+        let (args, load) = match work {
+            Work::Create(load) => (["/bin/true"].as_slice(), load),
+            _ if work.is_inside() => (["/bin/sleep", "1000"].as_slice(), Load::Nothing),
+            _ => return Ok(()),
+        };
+        self.write_config(args, load).map_err(|error| error.to_string())?;
+        if work.is_inside() { self.call(&["run", "--detach", self.id()]).map(drop) } else { Ok(()) }
     }
 
     pub(crate) fn finish(&self, work: Work) -> Result<(), String> {
-        if work == Work::Exec {
+        if work.is_inside() || matches!(work, Work::Create(_)) {
             self.call(&["delete", "--force", self.id()])?;
-            self.write_config(&["/bin/true"], Filter::None).map_err(|error| error.to_string())?;
+            self.write_config(&["/bin/true"], Load::Nothing).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
 
     /// Does the work once; gives the time of the runtime's commands.
-    pub(crate) fn perform(&self, work: Work) -> Result<Duration, String> {
+    pub(crate) fn perform(&self, work: Work) -> Result<Time, String> {
         match work {
             Work::Run => self.call(&["run", self.id()]),
             Work::Exec => self.call(&["exec", self.id(), "/bin/true"]),
             Work::Version => self.call(&["--version"]),
-            Work::Create(filter) => {
-                self.write_config(&["/bin/true"], filter).map_err(|error| error.to_string())?;
+            Work::Stats => self.call(&["events", "--stats", self.id()]),
+            Work::Create(_) => {
+                self.prepare(work)?;
                 let created = self.call(&["create", self.id()])?;
                 self.call(&["delete", "--force", self.id()])?;
                 Ok(created)
@@ -154,16 +210,30 @@ impl Subject {
                 if !gone_within(pid, Duration::from_secs(10)) {
                     return Err("the program does not end".into());
                 }
-                Ok(created + started + self.call(&["delete", self.id()])?)
+                let deleted = self.call(&["delete", self.id()])?;
+                Ok([created, started, deleted].into_iter().fold(Time::default(), Time::plus))
             }
         }
     }
 
-    fn call(&self, args: &[&str]) -> Result<Duration, String> {
+    /// The work once, where this runtime can do it.
+    pub(crate) fn is_able(&self, work: Work) -> bool {
+        let done = self.prepare(work).and_then(|()| self.perform(work)).and_then(|_| self.finish(work));
+        if done.is_err() {
+            leftovers::sweep(self.layout, &format!("/{}", self.name), &self.name);
+            drop(self.command(&["delete", "--force", self.id()]).status());
+        }
+        done.is_ok()
+    }
+
+    fn call(&self, args: &[&str]) -> Result<Time, String> {
         let begun = Instant::now();
-        let status = self.command(args).status().map_err(|error| error.to_string())?;
-        let time = begun.elapsed();
-        if status.success() { Ok(time) } else { Err(format!("{} {args:?}: {status}", self.runtime.name())) }
+        let child = self.command(args).spawn().map_err(|error| error.to_string())?;
+        let pid = i32::try_from(child.id()).map_err(|error| error.to_string())?;
+        let (status, usage) = sys::wait_with_usage(pid).map_err(|error| error.to_string())?;
+        let time = Time { wall: begun.elapsed(), processor: usage.processor };
+        let failed = || format!("{} {args:?}: wait status {status}", self.runtime.name());
+        if status == 0 { Ok(time) } else { Err(failed()) }
     }
 
     fn pid(&self) -> Result<i32, String> {

@@ -64,6 +64,7 @@ fn perform_on(verb: &str, on: &str, words: &mut dyn Iterator<Item = String>) -> 
         "open-read" => OpenOptions::new().read(true).open(on).map(|_| Value::Null),
         "open-write" => OpenOptions::new().write(true).open(on).map(|_| Value::Null),
         "create" => OpenOptions::new().write(true).create_new(true).open(on).map(|_| Value::Null),
+        "lock" => lock(on),
         "mkdir" => fs::create_dir(on).map(|()| Value::Null),
         "stat" => stat(on),
         "list" => Ok(json!(facts::entries(on))),
@@ -104,6 +105,14 @@ fn read(path: &str) -> io::Result<Value> {
 fn write(path: &str, text: &str) -> io::Result<Value> {
     let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
     file.write_all(text.as_bytes())?;
+    Ok(Value::Null)
+}
+
+/// Until this process ends.
+fn lock(path: &str) -> io::Result<Value> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    std::mem::forget(file);
     Ok(Value::Null)
 }
 
