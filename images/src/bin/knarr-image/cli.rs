@@ -59,7 +59,8 @@ pub(crate) enum Command {
 
 #[derive(Debug)]
 pub(crate) enum Parsed {
-    Help(String),
+    /// What was asked for is this text.
+    Told(String),
     Run(Options, Command),
 }
 
@@ -82,14 +83,17 @@ const VALUES: [(&str, &str); 9] = [
     ("id", ""),
     ("prune", ""),
 ];
-const SWITCHES: [(&str, &str); 3] = [("quiet", "q"), ("force", "f"), ("help", "h")];
+const SWITCHES: [(&str, &str); 4] = [("quiet", "q"), ("force", "f"), ("help", "h"), ("version", "")];
 
 /// # Errors
 /// What is wrong, for a person.
 pub(crate) fn parse(args: &[String]) -> Result<Parsed, String> {
     let mut words = Words::scan(args)?;
+    if words.switch("version") {
+        return Ok(Parsed::Told(format!("knarr-image version {}\n", env!("CARGO_PKG_VERSION"))));
+    }
     if words.switch("help") || words.rest.first().is_none_or(|word| word == "help") {
-        return Ok(Parsed::Help(HELP.to_owned()));
+        return Ok(Parsed::Told(HELP.to_owned()));
     }
     let options = Options {
         root: words.value("root").map_or_else(|| PathBuf::from("/var/lib/knarr/images"), PathBuf::from),
@@ -202,7 +206,7 @@ mod tests {
         let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         match parse(&args)? {
             Parsed::Run(options, command) => Ok((options, command)),
-            Parsed::Help(text) => Err(text),
+            Parsed::Told(text) => Err(text),
         }
     }
 

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Err(arg) => return fail(&Failure::Usage(format!("argument {} is not UTF-8", arg.display()))),
     };
     let done = match cli::parse(&args) {
-        Ok(Parsed::Help(text)) => print(&text),
+        Ok(Parsed::Told(text)) => print(&text),
         Ok(Parsed::Run(options, command)) => commands::run(&options, &command),
         Err(usage) => Err(Failure::Usage(usage)),
     };
