@@ -1,0 +1,98 @@
+//! The engine: what all acts share. Its verbs are in the folders of what they act on, and the API calls nothing else.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use knarr_images::Store;
+use knarr_images::pull::Puller;
+
+use crate::container::{Container, lock};
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::settings::Settings;
+
+pub(crate) struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) images: Arc<Store>,
+    pub(crate) puller: Puller,
+    pub(crate) events: Events,
+    pub(crate) containers: Containers,
+}
+
+/// All containers by ID, and the IDs by name.
+#[derive(Default)]
+pub(crate) struct Containers {
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    by_id: BTreeMap<String, Arc<Container>>,
+    /// Also names that a create has reserved.
+    ids: BTreeMap<String, String>,
+}
+
+impl Containers {
+    /// All, in no particular order.
+    pub(crate) fn all(&self) -> Vec<Arc<Container>> {
+        lock(&self.known).by_id.values().cloned().collect()
+    }
+
+    /// Finds one by ID, by name (a leading slash is allowed) or by the beginning of its ID.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Container>> {
+        let known = lock(&self.known);
+        if let Some(container) = known.by_id.get(name) {
+            return Ok(Arc::clone(container));
+        }
+        let plain = name.strip_prefix('/').unwrap_or(name);
+        if let Some(container) = known.ids.get(plain).and_then(|id| known.by_id.get(id)) {
+            return Ok(Arc::clone(container));
+        }
+        let mut beginning = known.by_id.range(name.to_owned()..).take_while(|(id, _)| id.starts_with(name));
+        match (beginning.next().filter(|_| !name.is_empty()), beginning.next()) {
+            (Some((_, container)), None) => Ok(Arc::clone(container)),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid(format!("multiple IDs found with provided prefix: {name}")))
+            }
+            (None, _) => Err(Error::not_found(format!("No such container: {name}"))),
+        }
+    }
+
+    /// Takes a name for a container that is about to be there.
+    pub(crate) fn reserve(&self, name: &str, id: &str) -> Result<()> {
+        let mut known = lock(&self.known);
+        if let Some(owner) = known.ids.get(name) {
+            return Err(Error::conflict(format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You have to remove (or rename) that container to be able to reuse that name."
+            )));
+        }
+        known.ids.insert(name.to_owned(), id.to_owned());
+        Ok(())
+    }
+
+    pub(crate) fn release(&self, name: &str) {
+        lock(&self.known).ids.remove(name);
+    }
+
+    pub(crate) fn insert(&self, container: Arc<Container>) {
+        lock(&self.known).by_id.insert(container.id.clone(), container);
+    }
+
+    pub(crate) fn remove(&self, container: &Container) {
+        let mut known = lock(&self.known);
+        known.by_id.remove(&container.id);
+        known.ids.retain(|_, id| *id != container.id);
+    }
+}
+
+impl Engine {
+    pub(crate) fn containers_folder(&self) -> PathBuf {
+        self.settings.data_root.join("containers")
+    }
+
+    /// What a running container has below the exec root.
+    pub(crate) fn run_folder(&self, id: &str) -> PathBuf {
+        self.settings.exec_root.join("containers").join(id)
+    }
+}

@@ -1,0 +1,85 @@
+//! How the engine was told to be: daemon.json's fields and the flags that stand above them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::wire::{LogConfig, Ulimit};
+
+/// The settings of one engine. Sizes are bytes, times seconds.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// What outlives the machine's uptime: images, containers, volumes.
+    pub(crate) data_root: PathBuf,
+    /// What does not: mounts, bundles, sockets of monitors, the runtime's state.
+    pub(crate) exec_root: PathBuf,
+    pub(crate) pidfile: Option<PathBuf>,
+    pub(crate) listen: Vec<Listen>,
+    /// Group that may use the Unix socket.
+    pub(crate) group: String,
+    pub(crate) tls: Option<Tls>,
+    /// By name. `knarr` and its alias `runc` are always there.
+    pub(crate) runtimes: BTreeMap<String, Runtime>,
+    pub(crate) default_runtime: String,
+    pub(crate) monitor: PathBuf,
+    pub(crate) netns: PathBuf,
+    /// For `--init`.
+    pub(crate) init: Option<PathBuf>,
+    pub(crate) log: LogConfig,
+    pub(crate) cgroup_driver: CgroupDriver,
+    /// Default parent cgroup of containers; empty: `/docker`, or `system.slice` with systemd.
+    pub(crate) cgroup_parent: String,
+    pub(crate) default_ulimits: BTreeMap<String, Ulimit>,
+    pub(crate) default_shm_size: i64,
+    /// Name of the default bridge; `none` for no default bridge.
+    pub(crate) bridge: String,
+    /// Address and prefix of the default bridge; none: a free pool.
+    pub(crate) bridge_address: Option<String>,
+    /// Name of the nftables table.
+    pub(crate) firewall_table: String,
+    pub(crate) icc: bool,
+    pub(crate) ip_masquerade: bool,
+    /// Default host address of published ports.
+    pub(crate) publish_address: IpAddr,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) dns: Vec<String>,
+    pub(crate) dns_options: Vec<String>,
+    pub(crate) dns_search: Vec<String>,
+    pub(crate) insecure_registries: Vec<String>,
+    pub(crate) registry_mirrors: Vec<String>,
+    pub(crate) labels: Vec<String>,
+    /// For all containers at a stop of the engine that stops them.
+    pub(crate) shutdown_timeout: u64,
+    /// Containers run on while the engine is down.
+    pub(crate) live_restore: bool,
+    pub(crate) debug: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Unix(PathBuf),
+    /// `HOST:PORT`.
+    Tcp(String),
+    /// Sockets that the service manager passed.
+    Passed,
+}
+
+/// Mutual TLS: every client shows a certificate of this authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) authority: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Runtime {
+    pub(crate) path: PathBuf,
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CgroupDriver {
+    Cgroupfs,
+    Systemd,
+}

@@ -1,0 +1,15 @@
+//! Docker's JSON, API 1.50: the only place that knows its names. What is asked of a container (`Config`, `HostConfig`,
+//! `EndpointSettings`) is also kept with it, in these words, because `inspect` gives it back.
+//!
+//! Requests are read with Go's leniency (`request`): any case of a name, null for any value, unknown names ignored.
+
+mod config;
+mod host_config;
+mod network;
+
+pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
+pub(crate) use host_config::{
+    BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
+    RestartPolicy, ThrottleDevice, Ulimit,
+};
+pub(crate) use network::{EndpointIpam, EndpointSettings, NetworkingConfig};
