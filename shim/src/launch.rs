@@ -1,6 +1,6 @@
 //! The runtime's command that makes the process: its arguments, its streams, and what it says when it fails.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -46,13 +46,29 @@ fn or_null(stream: Option<OwnedFd>) -> Stdio {
     stream.map_or_else(Stdio::null, Stdio::from)
 }
 
+/// The socket for clients: standard input if that is one, so that clients were there before the process, else a new one at
+/// `path`. Not blocking.
+pub(crate) fn client_socket(path: &Path) -> Result<UnixListener> {
+    let stdin = rustix::stdio::stdin();
+    if !rustix::net::sockopt::socket_acceptconn(stdin).unwrap_or(false) {
+        return listen(path);
+    }
+    let take = || {
+        let listener = UnixListener::from(rustix::io::fcntl_dupfd_cloexec(stdin, 3)?);
+        rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    take().map_err(|source| Error::Listen { path: path.to_owned(), source })
+}
+
 /// The socket that receives the terminal. Not blocking.
 pub(crate) fn console_socket(directory: &Path) -> Result<UnixListener> {
     listen(&directory.join(CONSOLE_SOCKET))
 }
 
 /// A listening socket that does not block.
-pub(crate) fn listen(path: &Path) -> Result<UnixListener> {
+fn listen(path: &Path) -> Result<UnixListener> {
     let open = || {
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;

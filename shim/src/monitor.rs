@@ -101,7 +101,7 @@ impl Monitor {
         .named("signalfd")?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).named("epoll_create1")?;
         let log = Log::open(&task.log)?;
-        let listener = launch::listen(&directory.join(SOCKET))?;
+        let listener = launch::client_socket(&directory.join(SOCKET))?;
         let console = task.terminal.then(|| launch::console_socket(directory)).transpose()?;
         let (streams, for_process) =
             if task.terminal { Streams::awaiting_terminal() } else { Streams::pipes(task.stdin)? };
@@ -209,6 +209,9 @@ impl Monitor {
         let process = launch::made(&self.directory)?;
         // Who is gone finds the pid file.
         let _ = say(&json!({ "pid": process.as_raw_nonzero() }));
+        // Who has attached before this was to happen gets the first byte of output.
+        self.accept()?;
+        self.clients.ids().into_iter().try_for_each(|client| self.serve(client))?;
         // Not before: what the runtime itself writes on them is its error, which its log has too.
         self.watch_outputs()?;
         let Phase::Launching { ended, .. } = std::mem::replace(&mut self.phase, Phase::Running { process })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,8 @@ pub(crate) struct Record {
     pub(crate) stopped_by_hand: bool,
     /// A removal has begun and has to be finished.
     pub(crate) removing: bool,
+    /// Folder of the memory cgroup of the current run, which tells whether memory ran out.
+    pub(crate) memory_cgroup: Option<PathBuf>,
 }
 
 /// What a container does, or did.
