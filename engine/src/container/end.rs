@@ -18,7 +18,7 @@ use crate::network;
 use crate::volume;
 
 /// The exit code of a container whose end nobody saw.
-const LOST: i32 = 255;
+pub(super) const LOST: i32 = 255;
 /// The exit code of a process that SIGKILL ended, as the kernel does when memory runs out.
 const KILLED: i32 = 137;
 
