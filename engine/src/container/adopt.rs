@@ -94,7 +94,7 @@ impl Engine {
             }
         })?;
         container.turn(|turn| turn.running = true);
-        crate::network::adopt(self, &container.record(), &container.folder)
+        crate::network::adopt(self, &container.record())
     }
 
     /// A container without a process: if the record says that it runs, it has ended meanwhile.
