@@ -1,16 +1,22 @@
 //! The engine: what all acts share. Its verbs are in the folders of what they act on, and the API calls nothing else.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use knarr_images::Store;
 use knarr_images::pull::Puller;
+use knarr_images::store::WhenBusy;
 
-use crate::container::{Container, lock};
-use crate::error::{Error, Result};
+use crate::container::{Container, Execs, lock};
+use crate::error::{During as _, Error, Result};
 use crate::events::Events;
+use crate::image;
+use crate::network::Networks;
 use crate::settings::Settings;
+use crate::volume::Volumes;
 
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
@@ -18,6 +24,9 @@ pub(crate) struct Engine {
     pub(crate) puller: Puller,
     pub(crate) events: Events,
     pub(crate) containers: Containers,
+    pub(crate) execs: Execs,
+    pub(crate) networks: Networks,
+    pub(crate) volumes: Volumes,
 }
 
 /// All containers by ID, and the IDs by name.
@@ -87,6 +96,34 @@ impl Containers {
 }
 
 impl Engine {
+    /// Opens everything below the roots and takes over what the last engine has left.
+    ///
+    /// Only one engine can have a data root: the image store refuses the second.
+    pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
+        let make = |path: PathBuf, mode| {
+            let made = DirBuilder::new().recursive(true).mode(mode).create(&path).during("create", &path);
+            made.map(|()| path)
+        };
+        make(settings.data_root.clone(), 0o711)?;
+        make(settings.data_root.join("containers"), 0o710)?;
+        make(settings.exec_root.join("containers"), 0o711)?;
+        let images = Arc::new(Store::open(&settings.data_root.join("images"), WhenBusy::Refuse)?);
+        let engine = Arc::new(Self {
+            puller: Puller::new(Arc::clone(&images), image::client(&settings)?),
+            networks: Networks::open(&settings)?,
+            volumes: Volumes::open(&settings.data_root.join("volumes"))?,
+            images,
+            events: Events::new(),
+            containers: Containers::default(),
+            execs: Execs::default(),
+            settings,
+        });
+        engine.load_containers()?;
+        engine.adopt_containers();
+        engine.publish_again()?;
+        Ok(engine)
+    }
+
     pub(crate) fn containers_folder(&self) -> PathBuf {
         self.settings.data_root.join("containers")
     }

@@ -31,7 +31,7 @@ use crate::error::Result;
 
 pub(crate) use attach::{Attach, Attached};
 pub(crate) use create::{Created, new_id};
-pub(crate) use exec::{Exec, ExecStart};
+pub(crate) use exec::{ExecStart, Execs};
 pub(crate) use kill::signal_number;
 pub(crate) use record::{Health, Probe, Record, State, Status};
 pub(crate) use remove::Remove;

@@ -28,6 +28,9 @@ pub(crate) struct Bridge {
     pub(crate) gateway: Ipv4Addr,
     table: String,
     mtu: Option<u32>,
+    icc: bool,
+    masquerade: bool,
+    publish_address: IpAddr,
     addresses: Mutex<Addresses>,
 }
 
@@ -44,6 +47,9 @@ impl Bridge {
             gateway,
             table: settings.firewall_table.clone(),
             mtu: settings.mtu,
+            icc: settings.icc,
+            masquerade: settings.ip_masquerade,
+            publish_address: settings.publish_address,
             addresses: Mutex::new(Addresses::new(subnet, gateway)),
         };
         let wanted = knarr_netns::Bridge {
@@ -60,6 +66,21 @@ impl Bridge {
             crate::log::warn(&warning);
         }
         Ok(bridge)
+    }
+
+    /// As `inspect` shows them.
+    pub(super) fn options(&self) -> BTreeMap<String, String> {
+        let yes_or_no = |wanted: bool| wanted.to_string();
+        [
+            ("com.docker.network.bridge.default_bridge", "true".to_owned()),
+            ("com.docker.network.bridge.enable_icc", yes_or_no(self.icc)),
+            ("com.docker.network.bridge.enable_ip_masquerade", yes_or_no(self.masquerade)),
+            ("com.docker.network.bridge.host_binding_ipv4", self.publish_address.to_string()),
+            ("com.docker.network.bridge.name", self.name.clone()),
+            ("com.docker.network.driver.mtu", self.mtu.unwrap_or(1500).to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
     }
 
     /// The gateway's address with the subnet's prefix.

@@ -4,12 +4,16 @@
 //! Requests are read with Go's leniency (`request`): any case of a name, null for any value, unknown names ignored.
 
 mod config;
+mod exec;
 mod host_config;
 mod network;
 
 pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
+pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess};
 pub(crate) use host_config::{
     BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
     RestartPolicy, ThrottleDevice, Ulimit,
 };
-pub(crate) use network::{EndpointIpam, EndpointSettings, NetworkingConfig};
+pub(crate) use network::{
+    EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
+};

@@ -51,3 +51,67 @@ pub(crate) struct EndpointIpam {
     #[serde(rename = "LinkLocalIPs", skip_serializing_if = "Vec::is_empty")]
     pub(crate) link_local_ips: Vec<String>,
 }
+
+/// A network as `network ls` and `inspect` show it.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Network {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) created: jiff::Timestamp,
+    pub(crate) scope: &'static str,
+    pub(crate) driver: String,
+    #[serde(rename = "EnableIPv4")]
+    pub(crate) enable_ipv4: bool,
+    #[serde(rename = "EnableIPv6")]
+    pub(crate) enable_ipv6: bool,
+    #[serde(rename = "IPAM")]
+    pub(crate) ipam: Ipam,
+    pub(crate) internal: bool,
+    pub(crate) attachable: bool,
+    pub(crate) ingress: bool,
+    pub(crate) config_from: ConfigFrom,
+    pub(crate) config_only: bool,
+    /// By ID.
+    pub(crate) containers: BTreeMap<String, NetworkContainer>,
+    pub(crate) options: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ConfigFrom {
+    pub(crate) network: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Ipam {
+    pub(crate) driver: &'static str,
+    pub(crate) options: Option<BTreeMap<String, String>>,
+    pub(crate) config: Vec<IpamConfig>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct IpamConfig {
+    pub(crate) subnet: String,
+    #[serde(rename = "IPRange", skip_serializing_if = "String::is_empty")]
+    pub(crate) ip_range: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) gateway: String,
+}
+
+/// A container on a network.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NetworkContainer {
+    pub(crate) name: String,
+    #[serde(rename = "EndpointID")]
+    pub(crate) endpoint_id: String,
+    pub(crate) mac_address: String,
+    #[serde(rename = "IPv4Address")]
+    pub(crate) ipv4_address: String,
+    #[serde(rename = "IPv6Address")]
+    pub(crate) ipv6_address: String,
+}
