@@ -17,6 +17,16 @@ pub(crate) fn group() -> Group {
     Group { name: "docker", start, cases }
 }
 
+/// Our own engine over our runtime, beside dockerd over runc: unchanged clients cannot tell them apart.
+pub(crate) fn companion() -> Group {
+    let cases = [life(), docker_sees::cases(), docker_limits::cases()].concat();
+    let there = |(name, _): &Case| !NOT_YET.contains(name);
+    Group { name: "knarrd", start: start_companion, cases: cases.into_iter().filter(there).collect() }
+}
+
+/// Cases of what our engine answers with 501 so far.
+const NOT_YET: [&str; 1] = ["build"];
+
 fn life() -> Vec<Case> {
     named![
         exit_codes_and_texts,
@@ -81,6 +91,35 @@ pub(crate) fn start_with(
         "1",
     ];
     engine.daemon(&[&base, flags].concat(), &["version"]);
+    let image = archive(&engine.dir).display().to_string();
+    engine.call(&["load", "--input", &image]).assert_ok();
+    engine
+}
+
+fn start_companion(site: &Site, runtime: Runtime) -> Engine {
+    if runtime == Runtime::Runc {
+        return start_with(site, "beside-knarrd", runtime, Engine::program, &[]);
+    }
+    let mut engine = Engine::new(site, "knarrd", runtime);
+    let host = format!("unix://{}", engine.path("docker.sock"));
+    let program = knarr_integration::runtime::ours("knarrd").expect("our engine").display().to_string();
+    engine.client(&["docker", "--host", &host]);
+    engine.states(engine.dir.join("exec/runtime"));
+    let (data, exec, pid) = (engine.path("data"), engine.path("exec"), engine.path("knarrd.pid"));
+    let words = [
+        &program,
+        "--host",
+        &host,
+        "--data-root",
+        &data,
+        "--exec-root",
+        &exec,
+        "--pidfile",
+        &pid,
+        "--cgroup-parent",
+        &engine.cgroup,
+    ];
+    engine.daemon(&words, &["version"]);
     let image = archive(&engine.dir).display().to_string();
     engine.call(&["load", "--input", &image]).assert_ok();
     engine

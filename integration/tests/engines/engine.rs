@@ -235,7 +235,8 @@ impl Engine {
         let attends = |pid: &i32| {
             let line = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
                 .replace('\0', " ");
-            line.contains(&dir) && (line.contains("containerd-shim") || line.contains("conmon"))
+            let names = ["containerd-shim", "conmon", "knarr-monitor"];
+            line.contains(&dir) && names.iter().any(|name| line.contains(name))
         };
         leftovers::processes(&self.mark).into_iter().filter(attends).collect()
     }

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
 fn groups() -> Vec<Group> {
     vec![
         docker::group(),
+        docker::companion(),
         docker_sees::remapped(),
         containerd::group(),
         churn::group(),
