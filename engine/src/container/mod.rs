@@ -6,6 +6,7 @@
 mod adopt;
 mod attach;
 mod clear;
+mod copy;
 mod create;
 mod end;
 mod exec;
@@ -17,6 +18,7 @@ mod record;
 mod remove;
 mod rename;
 mod restart;
+mod root;
 mod start;
 mod stop;
 mod wait;
@@ -30,6 +32,7 @@ use tokio::sync::watch;
 use crate::error::Result;
 
 pub(crate) use attach::{Attach, Attached};
+pub(crate) use copy::Put;
 pub(crate) use create::{Created, new_id};
 pub(crate) use exec::{ExecStart, Execs};
 pub(crate) use kill::signal_number;

@@ -3,11 +3,13 @@
 //!
 //! Requests are read with Go's leniency (`request`): any case of a name, null for any value, unknown names ignored.
 
+mod archive;
 mod config;
 mod exec;
 mod host_config;
 mod network;
 
+pub(crate) use archive::PathStat;
 pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
 pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess};
 pub(crate) use host_config::{
