@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
 use crate::compression::gzip;
-use crate::diff::{self, Style};
+use crate::diff::{self, Changes, Selection, Style};
 use crate::error::OfFile as _;
 use crate::new_image::{Format, NewImage, to_bytes};
-use crate::store::{Hold, Kept, LayerLink};
+use crate::store::{Hold, Kept, LayerLink, Snapshot};
 use crate::timestamp::{rfc3339, since_epoch};
 use crate::{Descriptor, Digest, Error, History, Reference, Result, Store, layer};
 
@@ -23,6 +24,9 @@ pub struct Commit {
     /// The new image's `config`, in place of its parent's.
     pub process: Option<Value>,
     pub names: Vec<Reference>,
+    /// Absolute paths that are no part of the image, and of which the directories that are there for them alone are none
+    /// either: the places of mounts.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// Members of a parent's configuration that tell of the container that made the parent.
@@ -35,7 +39,7 @@ impl Store {
         let parent = self.image(&snapshot.image)?;
         let format = Format::of(&parent.record.manifest);
         // Held until the image that refers to it is on record.
-        let (change, _holds) = self.change(&snapshot.id, format)?.unzip();
+        let (change, _holds) = self.change(&snapshot, &commit.hidden, format)?.unzip();
         if let Some(LayerLink { diff_id, blob }) = &change {
             layer::unpack_blob(self, &blob.digest, Some(diff_id))?;
         }
@@ -47,11 +51,20 @@ impl Store {
     }
 
     /// The layer of what was written to a snapshot; none if that is nothing.
-    fn change(&self, snapshot: &str, format: Format) -> Result<Option<(LayerLink, (Hold, Kept))>> {
-        let path = self.upper(snapshot);
+    fn change(
+        &self,
+        snapshot: &Snapshot,
+        hidden: &[PathBuf],
+        format: Format,
+    ) -> Result<Option<(LayerLink, (Hold, Kept))>> {
+        let Changes { omitted, root, .. } = self.compare(snapshot, hidden)?;
+        let path = self.upper(&snapshot.id);
         let upper = OwnedFd::from(File::open(&path).of("open", &path)?);
         let mut blob = gzip(self.new_content()?);
-        let diff::Layer { diff_id, entries, .. } = diff::layer(upper.as_fd(), &mut blob, &Style::default())?;
+        let selection = Selection { omitted: &omitted, root };
+        let style = Style::default();
+        let diff::Layer { diff_id, entries, .. } =
+            diff::selected(upper.as_fd(), &mut blob, &style, selection)?;
         if entries == 0 {
             return Ok(None);
         }

@@ -55,6 +55,48 @@ pub struct Process {
     /// `PORT/PROTOCOL`, as the keys.
     #[serde(deserialize_with = "or_default")]
     pub exposed_ports: BTreeMap<String, Value>,
+    /// Docker's, as what follows is.
+    pub healthcheck: Option<Healthcheck>,
+    /// What runs a command that is given as one line, in place of `/bin/sh -c`.
+    #[serde(deserialize_with = "or_default")]
+    pub shell: Vec<String>,
+    /// Instructions for the build of a child.
+    #[serde(deserialize_with = "or_default")]
+    pub on_build: Vec<String>,
+    /// `cmd` is one line, escaped for Windows.
+    #[serde(deserialize_with = "or_default")]
+    pub args_escaped: bool,
+    /// Seconds between the stop signal and the kill; a negative number is no kill.
+    pub stop_timeout: Option<i64>,
+}
+
+/// How an image wants its containers' health to be looked at. Of durations, zero means that somebody else decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `NONE`; `CMD` and words; `CMD-SHELL` and a line. Empty: as the parent's.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<String>,
+    /// Nanoseconds from the end of one check to the next.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub interval: i64,
+    /// Nanoseconds after which a check has failed.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub timeout: i64,
+    /// Nanoseconds after the start in which failures do not count.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub start_period: i64,
+    /// Nanoseconds between checks during the start period.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub start_interval: i64,
+    /// Failures in a row after which a container is unhealthy.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "is_zero")]
+    pub retries: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// How one layer, or one setting, came about.
@@ -116,6 +158,38 @@ mod tests {
         assert_eq!(config.parts().config.volumes.keys().collect::<Vec<_>>(), ["/v"]);
         assert!(config.parts().config.env.is_empty() && config.parts().history.is_empty());
         assert_eq!(config.parts().platform.architecture, "amd64");
+    }
+
+    #[test]
+    fn what_docker_adds_is_read() {
+        let text =
+            br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{
+            "Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000,"StartInterval":5,"Retries":3},
+            "Shell":["/bin/bash","-c"],"OnBuild":["RUN a"],"ArgsEscaped":true,"StopTimeout":7}}"#;
+        let config = ImageConfig::parse(text.to_vec()).unwrap();
+        let process = &config.parts().config;
+        let health = Healthcheck {
+            test: vec!["CMD-SHELL".into(), "true".into()],
+            interval: 30_000_000_000,
+            start_interval: 5,
+            retries: 3,
+            ..Healthcheck::default()
+        };
+        assert_eq!(process.healthcheck.as_ref(), Some(&health));
+        let written = serde_json::to_string(&health).unwrap();
+        assert_eq!(
+            written,
+            r#"{"Test":["CMD-SHELL","true"],"Interval":30000000000,"StartInterval":5,"Retries":3}"#
+        );
+        assert_eq!(
+            (process.shell.as_slice(), process.on_build.as_slice()),
+            (["/bin/bash".to_owned(), "-c".into()].as_slice(), ["RUN a".to_owned()].as_slice())
+        );
+        assert!(process.args_escaped);
+        assert_eq!(process.stop_timeout, Some(7));
+        let none = br#"{"architecture":"a","os":"b","rootfs":{"type":"layers"},"config":{"Healthcheck":null,
+            "Shell":null,"OnBuild":null,"ArgsEscaped":null,"StopTimeout":null}}"#;
+        assert_eq!(ImageConfig::parse(none.to_vec()).unwrap().parts().config, Process::default());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Error {
     Json { what: &'static str, source: serde_json::Error },
     #[error("rootfs.type of the image configuration is {0:?}, not \"layers\"")]
     RootfsKind(String),
+    #[error("too many non-empty layers in History section")]
+    TooManySteps,
     #[error("the store in {0:?} is in use by another process")]
     StoreInUse(PathBuf),
     #[error("No such image: {0}")]

@@ -11,7 +11,7 @@ use crate::new_image::{Format, NewImage, layer_type, to_bytes};
 use crate::platform::Wanted;
 use crate::store::LayerLink;
 use crate::timestamp::{rfc3339, since_epoch};
-use crate::{Descriptor, Digest, Error, Reference, Result, Store, layer};
+use crate::{Descriptor, Digest, Error, Platform, Reference, Result, Store, layer};
 
 /// What is said of the new image.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Import {
     pub message: String,
     /// The image's `config`.
     pub process: Option<Value>,
+    /// What it was built for; this machine, if nothing is said.
+    pub platform: Option<Platform>,
     pub names: Vec<Reference>,
 }
 
@@ -52,15 +54,17 @@ impl Store {
 fn config(import: &Import, diff_id: Digest) -> Value {
     let created = rfc3339(since_epoch());
     let host = Wanted::host();
+    let platform = import.platform.as_ref().unwrap_or(host.platform());
     let mut config = json!({
-        "architecture": host.platform().architecture,
-        "os": host.platform().os,
+        "architecture": platform.architecture,
+        "os": platform.os,
         "created": created,
+        "comment": import.message,
         "config": import.process.clone().unwrap_or_else(|| json!({})),
         "rootfs": { "type": "layers", "diff_ids": [diff_id] },
         "history": [{ "created": created, "comment": import.message }],
     });
-    if let Some(variant) = &host.platform().variant {
+    if let Some(variant) = &platform.variant {
         config["variant"] = variant.clone().into();
     }
     config

@@ -17,7 +17,8 @@ pub(crate) fn unpack(
     let tree = store.new_tree()?;
     let applied = unpack::layer(archive, tree.root().as_fd(), &Policy::default())?;
     check(expected, applied.diff_id)?;
-    Ok((applied.diff_id, UnpackedTree { tree, size: applied.content, entries: applied.entries }))
+    let unpack::Applied { diff_id, content: size, entries, has_root, .. } = applied;
+    Ok((diff_id, UnpackedTree { tree, size, entries, has_root }))
 }
 
 /// Reads an archive and unpacks nothing: for a layer that is there, and comes in another form.

@@ -11,6 +11,7 @@ pub mod chain;
 pub mod commit;
 pub mod compression;
 mod config;
+mod descent;
 pub mod diff;
 mod digest;
 mod error;
@@ -32,7 +33,7 @@ mod sys;
 mod timestamp;
 pub mod unpack;
 
-pub use config::{History, ImageConfig, Parts, Process};
+pub use config::{Healthcheck, History, ImageConfig, Parts, Process};
 pub use digest::{Digest, Hasher, InvalidDigest};
 pub use error::{Error, Result};
 pub use manifest::{Descriptor, Index, Manifest, Platform, Rootfs, media_type};

@@ -106,7 +106,7 @@ impl Stored<'_> {
         let (_manifest, _config) = (hold(store, self.manifest), hold(store, self.config));
         let (digest, id) = (store.put_blob(self.manifest)?, store.put_blob(self.config)?);
         let manifest = Descriptor::new(self.media_type, digest, self.manifest.len() as u64);
-        let record = ImageRecord { manifest, layers, stored: since_epoch().as_secs(), parent };
+        let record = ImageRecord { manifest, layers, stored: since_epoch().as_secs(), parent, tagged: None };
         let robbed = store.record_image(&id, &record, &names(digest))?;
         Ok((id, robbed))
     }

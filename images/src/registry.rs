@@ -17,6 +17,7 @@ mod insecure;
 mod location;
 mod manifest;
 mod retry;
+mod tags;
 mod token;
 mod trust;
 mod upload;

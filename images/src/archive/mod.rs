@@ -22,6 +22,9 @@ pub use reader::Reader;
 pub use sparse::Extent;
 pub use writer::Writer;
 
+/// Bytes of an entry's path. Longer than PATH_MAX: a tree may be deeper than a path in one system call.
+pub(crate) const LONGEST_PATH: usize = 1 << 16;
+
 /// One file, as an archive describes it. Names are bytes, neither checked nor cleaned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

@@ -7,17 +7,22 @@
 //! Of extended attributes, `security.capability` and `user.*` are part of a layer; others belong to the host. Sockets
 //! are nothing that a layer can hold, and are left out.
 
+mod changes;
 mod file;
 mod walk;
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::thread;
 
 use crate::archive::{Error, Result, Writer};
 use crate::unpack::{Privileges, Shift};
 use crate::{Digest, Hasher};
-use walk::Walk;
+pub(crate) use changes::Changes;
+pub use changes::{Change, ChangeKind};
+use walk::{Archive, Tree};
 
 /// How the upper directory was made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,22 +43,73 @@ pub struct Layer {
     pub entries: u64,
 }
 
-/// Writes the archive of `upper` to `out`. Nothing may change `upper` meanwhile.
+/// What of an upper directory becomes a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selection<'a> {
+    /// Paths, relative, that are left out with all that is in them.
+    pub(crate) omitted: &'a HashSet<Vec<u8>>,
+    /// Whether the root has an entry, because its attributes are a change.
+    pub(crate) root: bool,
+}
+
+/// Writes the archive of `upper` to `out`, without an entry for its root. Nothing may change `upper` meanwhile.
 pub fn layer(upper: BorrowedFd<'_>, out: impl Write + Send, style: &Style) -> Result<Layer> {
-    // A thread of its own, since reading the attributes of links takes a working directory.
+    selected(upper, out, style, Selection { omitted: &HashSet::new(), root: false })
+}
+
+/// The same of a part of `upper`.
+pub(crate) fn selected(
+    upper: BorrowedFd<'_>,
+    out: impl Write + Send,
+    style: &Style,
+    selection: Selection<'_>,
+) -> Result<Layer> {
+    apart(|| write(upper, out, style, Tree::Upper(selection.omitted), selection.root))
+}
+
+/// Writes the archive of a tree in which nothing stands for anything else, without an entry for its root.
+pub fn tree(root: BorrowedFd<'_>, out: impl Write + Send) -> Result<Layer> {
+    apart(|| write(root, out, &Style::default(), Tree::Plain, false))
+}
+
+/// What `upper` changes of `lower`, which has the attributes of `root` as its root's. Of the absolute paths `hidden`, and
+/// of directories that are there for them alone, nothing is told.
+pub(crate) fn changes(
+    upper: BorrowedFd<'_>,
+    lower: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+    hidden: &[PathBuf],
+) -> Result<Changes> {
+    apart(|| changes::changes(upper, lower, root, hidden))
+}
+
+/// In a thread of its own, since reading the attributes of links takes a working directory.
+fn apart<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let work = || {
+        crate::sys::unshare_fs().map_err(|error| Error::Write(error.into()))?;
+        work()
+    };
     thread::scope(|scope| {
         let builder = thread::Builder::new().name("diff".to_owned());
-        let worker = builder.spawn_scoped(scope, || write_layer(upper, out, style)).map_err(Error::Write)?;
+        let worker = builder.spawn_scoped(scope, work).map_err(Error::Write)?;
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-fn write_layer(upper: BorrowedFd<'_>, out: impl Write, style: &Style) -> Result<Layer> {
-    crate::sys::unshare_fs().map_err(|error| Error::Write(error.into()))?;
-    let mut walk = Walk::new(Writer::new(Hashed { out, hasher: Hasher::new() }), style);
-    walk.root(upper)?;
-    let entries = walk.entries();
-    let Hashed { mut out, hasher } = walk.finish()?;
+fn write(
+    root: BorrowedFd<'_>,
+    out: impl Write,
+    style: &Style,
+    tree: Tree<'_>,
+    with_root: bool,
+) -> Result<Layer> {
+    let mut archive = Archive::new(Writer::new(Hashed { out, hasher: Hasher::new() }), tree, style);
+    if with_root {
+        archive.root(root)?;
+    }
+    archive.content(root)?;
+    let entries = archive.entries();
+    let Hashed { mut out, hasher } = archive.finish()?;
     out.flush().map_err(Error::Write)?;
     let size = hasher.length();
     Ok(Layer { diff_id: hasher.finish(), size, entries })

@@ -1,22 +1,33 @@
-//! The walk through an upper directory, in the order of names, each directory before what is in it.
+//! The archive of a tree, in the order of names, each directory before what is in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{Dir, Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, read};
 
 use super::Style;
 use super::file::{File, Found, Inode, look};
-use crate::archive::{Entry, Error, Kind, Result, Writer};
+use crate::archive::{Entry, Error, Kind, LONGEST_PATH, Result, Writer};
+use crate::descent::{Step, Walk};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const BUFFER: usize = 256 * 1024;
 
-pub(super) struct Walk<'a, W> {
+/// What the tree is.
+#[derive(Clone, Copy)]
+pub(super) enum Tree<'a> {
+    /// An upper directory, without these paths.
+    Upper(&'a HashSet<Vec<u8>>),
+    /// Files and nothing else: no name or device has a meaning.
+    Plain,
+}
+
+pub(super) struct Archive<'a, W> {
     writer: Writer<W>,
+    tree: Tree<'a>,
     style: &'a Style,
     /// Files of several names: the name in the archive, by device and inode.
     linked: HashMap<Inode, Vec<u8>>,
@@ -24,9 +35,9 @@ pub(super) struct Walk<'a, W> {
     buffer: Vec<u8>,
 }
 
-impl<'a, W: Write> Walk<'a, W> {
-    pub(super) fn new(writer: Writer<W>, style: &'a Style) -> Self {
-        Self { writer, style, linked: HashMap::new(), entries: 0, buffer: vec![0; BUFFER] }
+impl<'a, W: Write> Archive<'a, W> {
+    pub(super) fn new(writer: Writer<W>, tree: Tree<'a>, style: &'a Style) -> Self {
+        Self { writer, tree, style, linked: HashMap::new(), entries: 0, buffer: vec![0; BUFFER] }
     }
 
     pub(super) fn entries(&self) -> u64 {
@@ -37,36 +48,56 @@ impl<'a, W: Write> Walk<'a, W> {
         self.writer.finish()
     }
 
-    /// The root has no entry of its own: its attributes are those of the mount, not a change.
-    pub(super) fn root(&mut self, upper: BorrowedFd<'_>) -> Result<()> {
-        let dir = open(upper, b".", OFlags::DIRECTORY, b"/")?;
-        self.directory(dir.as_fd(), b"")
+    /// The root itself, as a directory whose name is a dot.
+    pub(super) fn root(&mut self, root: BorrowedFd<'_>) -> Result<()> {
+        match look(root, b".", b".", self.style)? {
+            Found::File(file) => self.begin(&file.entry),
+            Found::Whiteout | Found::Socket => Ok(()),
+        }
     }
 
-    /// All that is in a directory. As deep as the directories are: each level holds a descriptor.
-    fn directory(&mut self, dir: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
-        for name in names(dir, path)? {
-            let path = if path.is_empty() { name.clone() } else { [path, b"/", &name].concat() };
-            if name.starts_with(WHITEOUT) {
-                return Err(Error::refused(&path, "a file of this name would be a whiteout in a layer"));
-            }
-            match look(dir, &name, &path, self.style)? {
-                Found::Socket => {}
-                Found::Whiteout => {
-                    self.marker(&path[..path.len() - name.len()], &[WHITEOUT, &name].concat())?;
-                }
-                Found::File(file) if file.entry.kind == Kind::Directory => {
-                    self.begin(&file.entry)?;
-                    if file.is_opaque {
-                        self.marker(&[&path, &b"/"[..]].concat(), OPAQUE)?;
-                    }
-                    let inside = open(dir, &name, OFlags::DIRECTORY, &path)?;
-                    self.directory(inside.as_fd(), &path)?;
-                }
-                Found::File(file) => self.file(dir, &name, *file)?,
+    /// All that is in the root.
+    pub(super) fn content(&mut self, root: BorrowedFd<'_>) -> Result<()> {
+        let mut walk = Walk::new(root).map_err(|error| Error::entry("list", b"/", error))?;
+        while let Some(step) = walk.next().map_err(|error| Error::entry("list", walk.path(), error))? {
+            if step == Step::Entry && self.entry(&walk)? {
+                walk.enter().map_err(|error| Error::entry("open", walk.path(), error))?;
             }
         }
         Ok(())
+    }
+
+    /// Writes an entry. Is it a directory to enter?
+    fn entry(&mut self, walk: &Walk) -> Result<bool> {
+        let (dir, name, path) = (walk.dir(), walk.name(), walk.path());
+        if path.len() > LONGEST_PATH {
+            return Err(Error::refused(path, "its path is longer than a layer may have"));
+        }
+        if let Tree::Upper(omitted) = self.tree {
+            if omitted.contains(path) {
+                return Ok(false);
+            }
+            if name.starts_with(WHITEOUT) {
+                return Err(Error::refused(path, "a file of this name would be a whiteout in a layer"));
+            }
+        }
+        match look(dir, name, path, self.style)? {
+            Found::Socket => Ok(false),
+            Found::Whiteout => {
+                if let Tree::Upper(_) = self.tree {
+                    self.marker(walk.folder(), &[WHITEOUT, name].concat())?;
+                }
+                Ok(false)
+            }
+            Found::File(file) if file.entry.kind == Kind::Directory => {
+                self.begin(&file.entry)?;
+                if file.is_opaque {
+                    self.marker(&[path, b"/"].concat(), OPAQUE)?;
+                }
+                Ok(true)
+            }
+            Found::File(file) => self.file(dir, name, *file).map(|()| false),
+        }
     }
 
     fn file(&mut self, parent: BorrowedFd<'_>, name: &[u8], file: File) -> Result<()> {
@@ -80,7 +111,7 @@ impl<'a, W: Write> Walk<'a, W> {
             }
         }
         self.begin(&entry)?;
-        if entry.kind == Kind::File { self.content(parent, name, &entry) } else { Ok(()) }
+        if entry.kind == Kind::File { self.bytes(parent, name, &entry) } else { Ok(()) }
     }
 
     /// An empty file whose name says something; `folder` ends with a slash unless it is the root.
@@ -94,8 +125,8 @@ impl<'a, W: Write> Walk<'a, W> {
     }
 
     /// Holes are written as zeros.
-    fn content(&mut self, parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<()> {
-        let file = open(parent, name, OFlags::empty(), &entry.path)?;
+    fn bytes(&mut self, parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<()> {
+        let file = open(parent, name, &entry.path)?;
         loop {
             match read(&file, &mut self.buffer) {
                 Ok(0) => return Ok(()),
@@ -107,24 +138,8 @@ impl<'a, W: Write> Walk<'a, W> {
     }
 }
 
-fn open(parent: BorrowedFd<'_>, name: &[u8], flags: OFlags, path: &[u8]) -> Result<OwnedFd> {
-    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+fn open(parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<OwnedFd> {
+    // A FIFO that has taken the file's place meanwhile is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty()).map_err(|error| Error::entry("open", path, error))
-}
-
-/// The names in a directory in the order of their bytes.
-fn names(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let list = || -> std::result::Result<Vec<Vec<u8>>, Errno> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(dir)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
-    };
-    list().map_err(|error| Error::entry("list", path, error))
 }

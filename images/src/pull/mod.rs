@@ -61,6 +61,11 @@ impl Puller {
         Cancel::new(&self.board)
     }
 
+    /// The tags of a repository, for those who want to pull all.
+    pub fn tags(&self, repository: &Reference, credentials: &Credentials) -> Result<Vec<Reference>> {
+        Ok(self.client.tags(repository, credentials)?)
+    }
+
     /// Fetches an image and gives it its name. Returns its ID.
     ///
     /// A pull that fails or is cancelled leaves what it has downloaded to the next one.

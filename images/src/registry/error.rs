@@ -79,6 +79,11 @@ pub enum Error {
     #[error("read manifest of {reference}")]
     ReadManifest { reference: String, source: io::Error },
 
+    #[error("tags of {name}: {defect}")]
+    Tags { name: String, defect: &'static str },
+    #[error("read tags of {name}")]
+    ReadTags { name: String, source: io::Error },
+
     #[error("blob {digest} is announced with {announced} bytes, but has {size}")]
     BlobLength { digest: Digest, announced: String, size: u64 },
     #[error("blob {digest} is longer than its {size} bytes")]

@@ -68,7 +68,15 @@ impl Client {
         read: impl Fn(Response<Body>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let question = question(method, reference);
-        let ask = |site: &Site| self.ask_site(site, &question, credentials).and_then(&read);
+        self.ask_all(reference, |site| self.ask_site(site, &question, credentials).and_then(&read))
+    }
+
+    /// Asks the mirrors, then the registry.
+    pub(super) fn ask_all<T>(
+        &self,
+        reference: &Reference,
+        ask: impl Fn(&Site) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if let Some(found) = self.mirrors(reference).find_map(|mirror| ask(mirror).ok()) {
             return Ok(found);
         }

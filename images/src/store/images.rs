@@ -4,6 +4,7 @@ use super::Store;
 use super::layout::sync_names;
 use super::metadata::{IMAGES, ImageRecord, REFERENCES, SOURCES, Target, Writer};
 use crate::config::ImageConfig;
+use crate::timestamp::{rfc3339, since_epoch};
 use crate::{Digest, Error, Reference, Result};
 
 /// An image with its names.
@@ -97,7 +98,9 @@ impl Store {
     /// Gives an image one more name, which is taken from the image that had it.
     pub fn tag(&self, id: &Digest, reference: &Reference) -> Result<()> {
         self.metadata.write(|records| {
-            let record = records.get(&IMAGES, id)?.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
+            let mut record = records.get(&IMAGES, id)?.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
+            record.tagged = Some(rfc3339(since_epoch()));
+            records.put(&IMAGES, id, &record)?;
             let target = Target { image: *id, digest: record.manifest.digest };
             records.put(&REFERENCES, &key(reference), &target)
         })

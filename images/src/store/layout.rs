@@ -12,12 +12,14 @@
 //! `.new-*` is being made and `.gone-*` is being removed: the next opening removes both.
 
 use std::fs::{self, DirBuilder, File};
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::OfFile as _;
-use crate::{Digest, Result};
+use crate::{Digest, Result, descent};
 
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
@@ -141,9 +143,9 @@ pub(crate) fn by_digest(folder: &Path) -> Result<Vec<(Digest, PathBuf)>> {
 
 /// Removes a file or a tree.
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    let metadata = fs::symlink_metadata(path).of("look at", path)?;
-    let removed = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.of("remove", path)
+    let (folder, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+    let opened = File::open(folder).of("open", folder)?;
+    descent::remove(opened.as_fd(), name.as_bytes()).of("remove", path)
 }
 
 /// Puts the names in a folder on disk (fsync(2) of a folder).

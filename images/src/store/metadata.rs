@@ -49,6 +49,9 @@ pub struct ImageRecord {
     pub stored: u64,
     /// The image that it was committed from.
     pub parent: Option<Digest>,
+    /// When it was last given a name here, in RFC 3339; a name that came with it does not count.
+    #[serde(default)]
+    pub tagged: Option<String>,
 }
 
 /// One layer of an image: the content, and the form in which its manifest has it.
@@ -67,6 +70,9 @@ pub struct LayerRecord {
     pub size: u64,
     /// Entries of its archive.
     pub entries: u64,
+    /// Its archive has an entry for the root: without one, the root is as the layer below has it.
+    #[serde(default)]
+    pub has_root: bool,
 }
 
 /// A kind of record and the table that holds it, under keys that are written as text.

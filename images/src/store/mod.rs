@@ -22,8 +22,10 @@
 //! One process has a store open; another waits or is refused ([`WhenBusy`]). Threads share it.
 
 mod blobs;
+mod difference;
 mod durable;
 mod gc;
+mod history;
 mod holds;
 mod images;
 mod ingest;
@@ -55,6 +57,7 @@ use metadata::Metadata;
 
 pub(crate) use blobs::{Kept, MOST_IN_MEMORY, Sealed};
 pub use gc::{Prune, Swept};
+pub use history::HistoryStep;
 pub(crate) use holds::Hold;
 pub use images::{Image, Named};
 pub(crate) use ingest::Ingest;
@@ -62,7 +65,7 @@ pub use metadata::{ImageRecord, LayerLink, LayerRecord, Target};
 pub(crate) use publish::{Finished, UnpackedTree};
 pub use remove::{Removal, Removed};
 pub use snapshots::{Access, Snapshot};
-pub use usage::{ImageUsage, Space, Usage};
+pub use usage::{ImageUsage, ImagesUsage, Space, Usage};
 
 /// An open store.
 pub struct Store {

@@ -27,6 +27,8 @@ pub(crate) struct UnpackedTree {
     pub(crate) size: u64,
     /// Entries of its archive.
     pub(crate) entries: u64,
+    /// Whether one of them is the root.
+    pub(crate) has_root: bool,
 }
 
 impl Store {
@@ -37,9 +39,9 @@ impl Store {
             fs::rename(&download, self.layout.blob(&blob)).of("rename", &download)?;
             sync_names(&self.layout.blobs())?;
         }
-        let mut made = LayerRecord { blobs: Vec::new(), size: 0, entries: 0 };
-        if let Some(UnpackedTree { tree, size, entries }) = tree {
-            made = LayerRecord { size, entries, ..made };
+        let mut made = LayerRecord { blobs: Vec::new(), size: 0, entries: 0, has_root: false };
+        if let Some(UnpackedTree { tree, size, entries, has_root }) = tree {
+            made = LayerRecord { size, entries, has_root, ..made };
             tree.name(&self.layout.layer(&diff_id))?;
             sync_names(&self.layout.layers())?;
         }

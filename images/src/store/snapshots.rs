@@ -3,18 +3,21 @@
 //! Making one does not wait for the disk, so its record is a file in its folder and not in the database; the rename of
 //! the folder makes both true at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
+use rustix::buffer::spare_capacity;
+use rustix::fs::{XattrFlags, getxattr, listxattr, setxattr};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::layers::Lower;
 use super::layout::{entries, remove};
-use super::metadata::IMAGES;
+use super::metadata::{IMAGES, LAYERS};
 use super::overlay::{Overlay, Upper, attach};
 use super::usage::{Space, space_of};
 use crate::error::OfFile as _;
@@ -23,6 +26,8 @@ use crate::{Digest, Error, Result};
 
 const RECORD: &str = "snapshot.json";
 const LONGEST_NAME: usize = 128;
+/// XATTR_LIST_MAX and XATTR_SIZE_MAX of limits.h.
+const LONGEST_XATTRS: usize = 1 << 16;
 
 /// A snapshot on record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,10 +76,7 @@ impl Store {
         let upper = new.join("upper");
         make(&upper, 0o755)?;
         // The root of an overlay is that of its topmost layer.
-        let top = self.lowers(snapshot)?[0].path().to_owned();
-        let root = fs::metadata(&top).of("look at", &top)?;
-        chown(&upper, Some(root.uid()), Some(root.gid())).of("chown", &upper)?;
-        fs::set_permissions(&upper, Permissions::from_mode(root.mode() & 0o7777)).of("chmod", &upper)?;
+        copy_attributes(&self.root_of(snapshot)?, &upper)?;
         let path = new.join(RECORD);
         let named = |source| Error::Record { table: "snapshots", key: snapshot.id.clone(), source };
         fs::write(&path, serde_json::to_vec(snapshot).map_err(named)?).of("write", &path)?;
@@ -110,9 +112,24 @@ impl Store {
         attach(view, target).of("attach a mount of", self.layout.root())
     }
 
-    /// The topmost first.
-    fn lowers(&self, snapshot: &Snapshot) -> Result<Vec<Lower>> {
-        let mut lowers = snapshot.layers.iter().rev().map(|id| self.lower(id)).collect::<Result<Vec<_>>>()?;
+    /// The folder whose attributes the root of a new snapshot has: that of the topmost layer that says something of its
+    /// root. Most layers say nothing.
+    pub(super) fn root_of(&self, snapshot: &Snapshot) -> Result<PathBuf> {
+        let records = self.metadata.read()?;
+        for id in snapshot.layers.iter().rev() {
+            if records.get(&LAYERS, id)?.is_some_and(|layer| layer.has_root) {
+                return Ok(self.lower(id)?.path().to_owned());
+            }
+        }
+        Ok(self.layout.empty())
+    }
+
+    /// The topmost first. A layer that an image has twice is not needed below: it would be hidden by itself, and overlayfs
+    /// takes no folder twice.
+    pub(super) fn lowers(&self, snapshot: &Snapshot) -> Result<Vec<Lower>> {
+        let mut seen = BTreeSet::new();
+        let layers = snapshot.layers.iter().rev().filter(|id| seen.insert(**id));
+        let mut lowers = layers.map(|id| self.lower(id)).collect::<Result<Vec<_>>>()?;
         if lowers.is_empty() {
             lowers.push(Lower::folder(self.layout.empty()));
         }
@@ -167,6 +184,25 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Owner, mode and extended attributes of a folder, without those that overlayfs keeps for itself.
+fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
+    let metadata = fs::metadata(from).of("look at", from)?;
+    chown(to, Some(metadata.uid()), Some(metadata.gid())).of("chown", to)?;
+    fs::set_permissions(to, Permissions::from_mode(metadata.mode() & 0o7777)).of("chmod", to)?;
+    let mut names = Vec::with_capacity(LONGEST_XATTRS);
+    match listxattr(from, spare_capacity(&mut names)) {
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        listed => listed.of("list attributes of", from)?,
+    };
+    let own = |name: &&[u8]| name.starts_with(b"user.");
+    for name in names.split(|byte| *byte == 0).filter(own) {
+        let mut value = Vec::with_capacity(LONGEST_XATTRS);
+        getxattr(from, name, spare_capacity(&mut value)).of("read attributes of", from)?;
+        setxattr(to, name, &value, XattrFlags::empty()).of("set attributes of", to)?;
+    }
+    Ok(())
 }
 
 /// A name that is one component of a path and not one of our own (`.new-*`).

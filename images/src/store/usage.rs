@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, FileType, statat};
 use rustix::io::Errno;
 
 use super::Store;
 use super::layout::{by_digest, entries};
 use super::metadata::{IMAGES, LAYERS};
+use crate::descent::{Step, Walk};
 use crate::error::OfFile as _;
 use crate::mutex::lock;
 use crate::{Digest, Error, Result};
@@ -26,9 +27,7 @@ pub struct Space {
 /// The space of a store, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
-    pub images: Vec<ImageUsage>,
-    /// Files in unpacked layers, each layer once.
-    pub layers: u64,
+    pub images: ImagesUsage,
     /// Content as it came.
     pub blobs: u64,
     /// Unfinished downloads.
@@ -37,10 +36,18 @@ pub struct Usage {
     pub snapshots: BTreeMap<String, Space>,
 }
 
+/// The space of all images, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImagesUsage {
+    pub images: BTreeMap<Digest, ImageUsage>,
+    /// Files in unpacked layers, each layer once: Docker's `LayersSize`.
+    pub layers: u64,
+}
+
 /// The space of one image, in bytes of files in its layers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ImageUsage {
-    pub id: Digest,
+    /// Each layer once.
     pub size: u64,
     /// The part that is in layers of other images too.
     pub shared: u64,
@@ -49,7 +56,8 @@ pub struct ImageUsage {
 }
 
 impl Store {
-    pub fn usage(&self) -> Result<Usage> {
+    /// What images take, from the records alone: for `docker images`, and `docker system df` of images.
+    pub fn images_usage(&self) -> Result<ImagesUsage> {
         let records = self.metadata.read()?;
         let layers = records.all(&LAYERS)?;
         let mut owners: BTreeMap<Digest, usize> = BTreeMap::new();
@@ -61,17 +69,26 @@ impl Store {
         for id in images.iter().flat_map(|(_, layers)| layers) {
             *owners.entry(*id).or_default() += 1;
         }
+        let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
+        for snapshot in lock(&self.snapshots).values() {
+            *users.entry(snapshot.image).or_default() += 1;
+        }
         let size = |id: &Digest| layers.get(id).map_or(0, |layer| layer.size);
-        let users = |image: &Digest| lock(&self.snapshots).values().filter(|one| one.image == *image).count();
-        let images = images.iter().map(|(id, layers)| ImageUsage {
-            id: *id,
-            size: layers.iter().map(size).sum(),
-            shared: layers.iter().filter(|id| owners[*id] > 1).map(size).sum(),
-            snapshots: users(id),
-        });
-        Ok(Usage {
-            images: images.collect(),
+        let usage = |id: &Digest, of: &BTreeSet<Digest>| ImageUsage {
+            size: of.iter().map(size).sum(),
+            shared: of.iter().filter(|id| owners[*id] > 1).map(size).sum(),
+            snapshots: users.get(id).copied().unwrap_or_default(),
+        };
+        Ok(ImagesUsage {
+            images: images.iter().map(|(id, of)| (*id, usage(id, of))).collect(),
             layers: layers.values().map(|layer| layer.size).sum(),
+        })
+    }
+
+    /// What everything takes. Every file of every snapshot is looked at.
+    pub fn usage(&self) -> Result<Usage> {
+        Ok(Usage {
+            images: self.images_usage()?,
             blobs: lengths(by_digest(&self.layout.blobs())?.iter().map(|(_, path)| path.as_path()))?,
             downloads: lengths(entries(&self.layout.ingest())?.iter().map(|(_, path)| path.as_path()))?,
             snapshots: self.snapshot_spaces()?,
@@ -102,26 +119,21 @@ fn lengths<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<u64> {
     Ok(sum)
 }
 
-/// Walks a tree by descriptors: a container may change it meanwhile.
+/// A container may change the tree meanwhile: what is gone when it is looked at counts nothing.
 pub(super) fn space_of(root: &Path) -> Result<Space> {
-    let folder = OwnedFd::from(File::open(root).of("open", root)?);
-    let mut seen = BTreeSet::new();
-    let mut space = Space { bytes: 0, inodes: 1 };
-    add_folder(&folder, &mut space, &mut seen).of("measure", root)?;
-    Ok(space)
+    let folder = File::open(root).of("open", root)?;
+    measure(folder.as_fd()).of("measure", root)
 }
 
-fn add_folder(
-    folder: &OwnedFd,
-    space: &mut Space,
-    seen: &mut BTreeSet<u64>,
-) -> std::result::Result<(), Errno> {
-    for entry in Dir::read_from(folder)? {
-        let name = entry?.file_name().to_owned();
-        if name.as_bytes() == b"." || name.as_bytes() == b".." {
+fn measure(root: BorrowedFd<'_>) -> std::result::Result<Space, Errno> {
+    let mut seen = BTreeSet::new();
+    let mut space = Space { bytes: 0, inodes: 1 };
+    let mut walk = Walk::new(root)?;
+    while let Some(step) = walk.next()? {
+        if step == Step::Left {
             continue;
         }
-        let stat = match statat(folder, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        let stat = match statat(walk.dir(), walk.name(), AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => continue,
             stat => stat?,
         };
@@ -131,15 +143,12 @@ fn add_folder(
         space.inodes += 1;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => space.bytes += u64::try_from(stat.st_size).unwrap_or(0),
-            FileType::Directory => {
-                let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                match openat(folder.as_fd(), name.as_c_str(), flags, Mode::empty()) {
-                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                    inner => add_folder(&inner?, space, seen)?,
-                }
-            }
+            FileType::Directory => match walk.enter() {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                entered => entered?,
+            },
             _ => {}
         }
     }
-    Ok(())
+    Ok(space)
 }

@@ -22,6 +22,7 @@ pub(super) struct Counts {
     pub(super) entries: u64,
     /// Bytes of files.
     pub(super) content: u64,
+    pub(super) has_root: bool,
     pub(super) skipped: Skipped,
 }
 
@@ -93,7 +94,10 @@ impl<'scope> Applier<'scope> {
         check_xattrs(&entry, &self.policy)?;
         match meaning {
             Meaning::Aufs => {}
-            Meaning::Root if entry.kind == Kind::Directory => self.dress(&self.tree.root(), &path, &entry)?,
+            Meaning::Root if entry.kind == Kind::Directory => {
+                self.counts.has_root = true;
+                self.dress(&self.tree.root(), &path, &entry)?;
+            }
             Meaning::Root => return Err(refused("it would take the place of the root")),
             Meaning::Opaque(folder) => {
                 let dir = self.folder(folder, &entry)?;

@@ -99,6 +99,8 @@ pub struct Applied {
     pub entries: u64,
     /// Bytes of content of files, without holes.
     pub content: u64,
+    /// The archive has an entry for the root itself.
+    pub has_root: bool,
     /// Device nodes passed over for want of privilege.
     pub skipped_devices: u64,
     /// Extended attributes that the file system, or a rootless owner, cannot have.
@@ -111,7 +113,7 @@ pub struct Applied {
 pub fn layer(archive: impl Read + Send, root: BorrowedFd<'_>, policy: &Policy) -> Result<Applied> {
     let stream = Stream::new(archive, policy.limits).map_err(Error::Read)?;
     let mut reader = Reader::new(stream);
-    let (entries, content, done) = thread::scope(|scope| {
+    let (counts, done) = thread::scope(|scope| {
         let crew = Crew::start(scope, policy)?;
         let mut applier = Applier::new(root, policy, crew)?;
         let outcome = applier.run(&mut reader);
@@ -120,14 +122,16 @@ pub fn layer(archive: impl Read + Send, root: BorrowedFd<'_>, policy: &Policy) -
         let done = crew.finish()?;
         outcome?;
         directories.finish(root)?;
-        Ok::<_, Error>((counts.entries, counts.content, done.and(counts.skipped)))
+        let done = done.and(counts.skipped);
+        Ok::<_, Error>((counts, done))
     })?;
     let (diff_id, uncompressed) = reader.into_input().finish();
     Ok(Applied {
         diff_id,
         uncompressed,
-        entries,
-        content,
+        entries: counts.entries,
+        content: counts.content,
+        has_root: counts.has_root,
         skipped_devices: done.devices,
         skipped_xattrs: done.xattrs,
     })

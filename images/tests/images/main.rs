@@ -3,6 +3,8 @@
 
 mod archives;
 mod crash;
+mod difference;
+mod facts;
 mod load;
 mod pull;
 mod registry;

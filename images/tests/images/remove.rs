@@ -50,7 +50,7 @@ fn the_last_name_takes_the_image_with_it() {
     assert_eq!(remove(&store, "b:1", false, false).unwrap_err(), "No such image: b:1");
     assert_eq!(remove(&store, "b", false, false).unwrap_err(), "No such image: b:latest");
     let usage = store.usage().unwrap();
-    assert_eq!((usage.layers, usage.blobs), (0, 0));
+    assert_eq!((usage.images.layers, usage.blobs), (0, 0));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_shared_layer_is_not_reported_as_deleted() {
     let chains = chain::ids(made.layers.iter().map(|layer| Digest::of(layer)));
     let lines = remove(&store, "a:1", false, false).unwrap();
     assert_eq!(lines, ["Untagged: a:1".into(), format!("Deleted: {id}"), format!("Deleted: {}", chains[1])]);
-    assert_eq!(store.usage().unwrap().layers, 8);
+    assert_eq!(store.images_usage().unwrap().layers, 8);
 }
 
 #[test]

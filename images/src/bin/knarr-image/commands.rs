@@ -165,7 +165,7 @@ fn import(store: &Store, file: &Path, name: Option<&str>, message: Option<&str>)
     let shown = source.map_or("-".into(), |path| path.display().to_string());
     let message = message.map_or_else(|| format!("Imported from {shown}"), str::to_owned);
     let names = name.map(to_tag).transpose()?.into_iter().collect();
-    let id = store.import(open_input(source)?, &Import { message, process: None, names })?;
+    let id = store.import(open_input(source)?, &Import { message, names, ..Import::default() })?;
     say(&format!("{id}\n"))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use knarr_images::store::Image;
-use knarr_images::{Error, History, Reference, Store};
+use knarr_images::{History, Reference, Store};
 
 use crate::failure::Failure;
 
@@ -27,9 +27,9 @@ fn table(rows: &[Vec<String>]) -> String {
 /// A row for each tag, `<none>` where there is none.
 pub(crate) fn images(store: &Store) -> Result<String, Failure> {
     let mut rows = vec![["REPOSITORY", "TAG", "IMAGE ID", "SIZE"].map(str::to_owned).to_vec()];
-    let usage = store.usage()?;
+    let usage = store.images_usage()?.images;
     for image in store.images()? {
-        let size = usage.images.iter().find(|one| one.id == image.id).map_or(0, |one| one.size);
+        let size = usage.get(&image.id).map_or(0, |one| one.size);
         for (repository, tag) in names(&image) {
             rows.push(vec![repository, tag, image.id.hex()[..12].to_owned(), human(size)]);
         }
@@ -50,20 +50,9 @@ fn names(image: &Image) -> Vec<(String, String)> {
 /// The newest step first, as Docker prints it.
 pub(crate) fn history(store: &Store, name: &str) -> Result<String, Failure> {
     let id = store.resolve(name)?.image;
-    let config = store.config(&id)?;
-    let parts = config.parts();
-    let mut layers = parts.rootfs.diff_ids.iter();
     let mut rows = Vec::new();
-    for step in &parts.history {
-        let layer = if step.empty_layer { None } else { layers.next() };
-        let size = match layer {
-            None => 0,
-            Some(layer) => store.layer(layer)?.ok_or(Error::Missing { what: "layer", digest: *layer })?.size,
-        };
-        rows.push(step_row(step, size));
-    }
     rows.push(["CREATED", "SIZE", "CREATED BY", "COMMENT"].map(str::to_owned).to_vec());
-    rows.reverse();
+    rows.extend(store.history(&id)?.iter().map(|one| step_row(&one.step, one.size)));
     Ok(table(&rows))
 }
 
@@ -79,13 +68,13 @@ pub(crate) fn space(store: &Store) -> Result<String, Failure> {
         // A String takes all that is written to it.
         let _ = writeln!(text, "{what:<12}{}", human(bytes));
     };
-    line("layers", usage.layers);
+    line("layers", usage.images.layers);
     line("blobs", usage.blobs);
     line("downloads", usage.downloads);
     line("snapshots", usage.snapshots.values().map(|space| space.bytes).sum());
     let mut rows = vec![["IMAGE ID", "SIZE", "SHARED", "SNAPSHOTS"].map(str::to_owned).to_vec()];
-    rows.extend(usage.images.iter().map(|image| {
-        let id = image.id.hex()[..12].to_owned();
+    rows.extend(usage.images.images.iter().map(|(id, image)| {
+        let id = id.hex()[..12].to_owned();
         vec![id, human(image.size), human(image.shared), image.snapshots.to_string()]
     }));
     Ok(format!("{text}\n{}", table(&rows)))
