@@ -82,8 +82,7 @@ pub(crate) struct Turn {
 impl Container {
     pub(crate) fn new(folder: PathBuf, record: Record) -> Self {
         let state = &record.state;
-        let turn =
-            Turn { running: state.status.is_running(), exit_code: state.exit_code, ..Turn::default() };
+        let turn = Turn { running: state.status.is_running(), exit_code: state.exit_code, ..Turn::default() };
         Self {
             id: record.id.clone(),
             folder,

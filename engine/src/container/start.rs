@@ -235,7 +235,11 @@ pub(super) fn write_configuration(configuration: &impl serde::Serialize, bundle:
 fn classify(error: Error) -> (i32, Error) {
     let text = &error.message;
     let found = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let (code, note) = if found(&["executable file not found", "no such file or directory", "system cannot find the file specified"]) {
+    let (code, note) = if found(&[
+        "executable file not found",
+        "no such file or directory",
+        "system cannot find the file specified",
+    ]) {
         (NOT_FOUND, "")
     } else if found(&["is a directory"]) {
         (NOT_EXECUTABLE, ": permission denied")
