@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::logs::LogsQuery;
 use crate::monitor::Streams;
 use crate::wire::filters::Filters;
-use crate::wire::{CreateBody, ExecCreate, PathStat, Update};
+use crate::wire::{CreateBody, ExecCreate, HostConfig, PathStat};
 
 /// Bytes of the body that clients of old send with a start.
 const EMPTY_OBJECT: u64 = 7;
@@ -126,7 +126,7 @@ async fn verb_of(engine: Arc<Engine>, mut request: Request, name: &str, verb: &s
             Ok(answer::empty(StatusCode::OK))
         }
         "update" => {
-            let update: Update = request.body().await?;
+            let update: HostConfig = request.body().await?;
             let name = name.to_owned();
             let warnings = blocking(&engine, move |engine| engine.update(&name, &update)).await?;
             Ok(answer::ok(&json!({ "Warnings": warnings })))

@@ -21,6 +21,7 @@ mod restart;
 mod root;
 mod start;
 mod stop;
+mod update;
 mod wait;
 
 use std::path::PathBuf;

@@ -60,6 +60,20 @@ impl Engine {
         if container.wait_until(limit, ended) { Ok(()) } else { self.kill_and_wait(container) }
     }
 
+    /// Stops all containers, at the same time, before the engine ends.
+    pub(crate) fn stop_all(self: &Arc<Self>) {
+        let timeout = i64::try_from(self.settings.shutdown_timeout).ok();
+        std::thread::scope(|scope| {
+            for container in self.containers.all() {
+                scope.spawn(move || {
+                    if let Err(error) = self.stop(&container.id, &Stop { signal: None, timeout }) {
+                        crate::log::warn(&error.within(format!("stop container {}", container.record().short_id())));
+                    }
+                });
+            }
+        });
+    }
+
     /// Ends the wait of the restart policy.
     pub(super) fn give_up_restart(&self, container: &Arc<Container>) -> Result<()> {
         let _act = container.begin_act();

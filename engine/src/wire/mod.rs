@@ -8,10 +8,11 @@ mod config;
 mod exec;
 mod host_config;
 mod network;
+pub(crate) mod request;
 
 pub(crate) use archive::PathStat;
 pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
-pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess};
+pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess, ExecStart};
 pub(crate) use host_config::{
     BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
     RestartPolicy, ThrottleDevice, Ulimit,
