@@ -65,12 +65,28 @@ impl Engine {
         let cgroups = Cgroups::of_host();
         let total: u64 = counts.values().sum();
         let count = |state: &str| counts.get(state).copied().unwrap_or(0);
-        Ok(json!({
+        let own = json!({
             "ID": self.networks.identities.host,
             "Containers": total, "ContainersRunning": count("running"), "ContainersPaused": count("paused"),
             "ContainersStopped": count("stopped"), "Images": images,
             "Driver": "overlay2",
             "DriverStatus": [["Backing Filesystem", backing(&settings.data_root)], ["Supports d_type", "true"], ["Native Overlay Diff", "true"]],
+            "LoggingDriver": settings.log.kind,
+            "CgroupDriver": match settings.cgroup_driver { CgroupDriver::Cgroupfs => "cgroupfs", CgroupDriver::Systemd => "systemd" },
+            "Debug": settings.debug, "NFd": descriptors(), "NGoroutines": threads(),
+            "NEventsListener": self.events.listeners(), "SystemTime": jiff::Timestamp::now().to_string(),
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": {
+                "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
+                "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": settings.registry_mirrors, "Secure": true, "Official": true}},
+                "Mirrors": settings.registry_mirrors,
+            },
+            "DockerRootDir": settings.data_root, "Labels": settings.labels, "ExperimentalBuild": false,
+            "ServerVersion": format!("{DOCKER}+knarr.{}", env!("CARGO_PKG_VERSION")),
+            "Runtimes": runtimes, "DefaultRuntime": settings.default_runtime, "LiveRestoreEnabled": settings.live_restore,
+            "InitBinary": settings.init.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        });
+        let host = json!({
             "Plugins": {
                 "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null,
                 "Log": ["json-file", "local", "none"],
@@ -78,32 +94,20 @@ impl Engine {
             "MemoryLimit": cgroups.memory, "SwapLimit": cgroups.swap, "CpuCfsPeriod": cgroups.cpu,
             "CpuCfsQuota": cgroups.cpu, "CPUShares": cgroups.cpu, "CPUSet": cgroups.cpuset, "PidsLimit": cgroups.pids,
             "IPv4Forwarding": switch("/proc/sys/net/ipv4/ip_forward"), "OomKillDisable": !cgroups.unified,
-            "Debug": settings.debug, "NFd": descriptors(), "NGoroutines": threads(),
-            "NEventsListener": self.events.listeners(),
-            "SystemTime": jiff::Timestamp::now().to_string(),
-            "LoggingDriver": settings.log.kind,
-            "CgroupDriver": match settings.cgroup_driver { CgroupDriver::Cgroupfs => "cgroupfs", CgroupDriver::Systemd => "systemd" },
             "CgroupVersion": if cgroups.unified { "2" } else { "1" },
             "KernelVersion": host.release().to_string_lossy(), "OperatingSystem": system, "OSVersion": version,
             "OSType": "linux", "Architecture": host.machine().to_string_lossy(),
-            "IndexServerAddress": "https://index.docker.io/v1/",
-            "RegistryConfig": {
-                "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-                "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": settings.registry_mirrors, "Secure": true, "Official": true}},
-                "Mirrors": settings.registry_mirrors,
-            },
             "NCPU": std::thread::available_parallelism().map_or(1, usize::from), "MemTotal": memory(),
-            "GenericResources": null, "DockerRootDir": settings.data_root, "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
-            "Name": host.nodename().to_string_lossy(), "Labels": settings.labels, "ExperimentalBuild": false,
-            "ServerVersion": format!("{DOCKER}+knarr.{}", env!("CARGO_PKG_VERSION")),
-            "Runtimes": runtimes, "DefaultRuntime": settings.default_runtime,
+            "GenericResources": null, "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
+            "Name": host.nodename().to_string_lossy(), "Isolation": "",
             "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "", "RemoteManagers": null},
-            "LiveRestoreEnabled": settings.live_restore, "Isolation": "",
-            "InitBinary": settings.init.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             "ContainerdCommit": {"ID": ""}, "RuncCommit": {"ID": commit()}, "InitCommit": {"ID": ""},
             "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
             "CDISpecDirs": [], "Warnings": [],
-        }))
+        });
+        let (Value::Object(mut info), Value::Object(host)) = (own, host) else { return Ok(Value::Null) };
+        info.extend(host);
+        Ok(Value::Object(info))
     }
 
     fn counts(&self) -> BTreeMap<&'static str, u64> {

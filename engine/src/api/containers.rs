@@ -16,13 +16,12 @@ use super::hijack::{self, Session};
 use super::request::Request;
 use super::route::{blocking, unknown};
 use super::stream::{self, Chunks};
-use crate::container::{Attach, Condition, Done, ListQuery, Put, Remove, Stop};
+use crate::container::{Attach, Condition, Done, ListQuery, Put, Remove, Size, Stop};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::logs::LogsQuery;
+use crate::logs::{Framing, LogQuery, Progress, Reader};
 use crate::monitor::Streams;
-use crate::wire::filters::Filters;
-use crate::wire::{CreateBody, ExecCreate, HostConfig, PathStat};
+use crate::wire::{CreateBody, ExecCreate, FileChange, Filters, HostConfig, PathStat, unix_time};
 
 /// Bytes of the body that clients of old send with a start.
 const EMPTY_OBJECT: u64 = 7;
@@ -37,7 +36,7 @@ pub(super) async fn route(
         (&Method::GET, ["json"]) => list(engine, request).await,
         (&Method::POST, ["create"]) => create(engine, request).await,
         (&Method::POST, ["prune"]) => {
-            let filters = Filters::parse(request.query.text("filters"))?;
+            let filters = Filters::parse(request.query.text("filters").unwrap_or_default())?;
             Ok(answer::ok(&blocking(&engine, move |engine| engine.prune(&filters)).await?))
         }
         (&Method::DELETE, [name]) => {
@@ -47,8 +46,9 @@ pub(super) async fn route(
             act(engine, name, move |engine, name| engine.remove(name, remove)).await
         }
         (&Method::GET, [name, "json"]) => {
-            let (name, size) = ((*name).to_owned(), request.query.flag("size"));
-            Ok(answer::ok(&blocking(&engine, move |engine| engine.inspect(&name, size)).await?))
+            let size = if request.query.flag("size") { Size::Measured } else { Size::Untold };
+            let (name, version) = ((*name).to_owned(), request.version.numbers());
+            Ok(answer::ok(&blocking(&engine, move |engine| engine.inspect(&name, size, version)).await?))
         }
         (&Method::POST, [name, verb]) => verb_of(engine, request, name, verb).await,
         (&Method::GET, [name, "logs"]) => logs(engine, request, name).await,
@@ -61,7 +61,7 @@ pub(super) async fn route(
         (&Method::GET, [name, "changes"]) => {
             let name = (*name).to_owned();
             let changes = blocking(&engine, move |engine| engine.changes(&name)).await?;
-            Ok(answer::ok(&crate::wire::changes(&changes)))
+            Ok(answer::ok(&changes.into_iter().map(FileChange::from).collect::<Vec<_>>()))
         }
         (&Method::GET, [name, "export"]) => {
             let name = (*name).to_owned();
@@ -171,9 +171,11 @@ async fn list(engine: Arc<Engine>, request: Request) -> Result<Answer> {
     let query = &request.query;
     let list = ListQuery {
         all: query.flag("all"),
-        limit: query.number("limit")?,
+        // A negative limit is none, as 0 is.
+        limit: query.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0),
         size: query.flag("size"),
-        filters: Filters::parse(query.text("filters"))?,
+        filters: Filters::parse(query.text("filters").unwrap_or_default())?,
+        api_version: request.version.numbers(),
     };
     Ok(answer::ok(&blocking(&engine, move |engine| engine.list(&list)).await?))
 }
@@ -226,12 +228,18 @@ async fn attach(engine: Arc<Engine>, request: Request, name: &str) -> Result<Ans
         .await?
     };
     let before = if with_logs {
-        let logs = LogsQuery {
+        let logs = LogQuery {
             stdout: streams.stdout,
             stderr: streams.stderr,
-            ..LogsQuery::default()
+            since: None,
+            until: None,
+            tail: None,
+            follow: false,
+            timestamps: false,
+            details: false,
         };
-        Some(log_chunks(&engine, &id, logs).await?)
+        let id = id.clone();
+        Some(log_chunks(blocking(&engine, move |engine| engine.logs(&id, logs)).await?))
     } else {
         None
     };
@@ -248,43 +256,66 @@ async fn attach(engine: Arc<Engine>, request: Request, name: &str) -> Result<Ans
     Ok(hijack::begin(request, session))
 }
 
-async fn log_chunks(engine: &Arc<Engine>, id: &str, query: LogsQuery) -> Result<mpsc::Receiver<Bytes>> {
-    let (engine, id) = (Arc::clone(engine), id.to_owned());
-    let (outcome, chunks) = stream::begin(move |chunks| engine.logs(&id, &query, chunks)).await;
-    outcome.map(|()| chunks)
-}
-
 async fn logs(engine: Arc<Engine>, request: Request, name: &str) -> Result<Answer> {
     let query = &request.query;
-    let logs = LogsQuery {
+    let logs = LogQuery {
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
         follow: query.flag("follow"),
-        since: query.text("since").map(str::to_owned),
-        until: query.text("until").map(str::to_owned),
+        since: unix_time(query.text("since").unwrap_or_default())?,
+        until: unix_time(query.text("until").unwrap_or_default())?.filter(|until| until.as_nanosecond() != 0),
         timestamps: query.flag("timestamps"),
         details: query.flag("details"),
-        tail: query.text("tail").map(str::to_owned),
-    };
-    if !logs.stdout && !logs.stderr {
-        return Err(Error::invalid("Bad parameters: you must choose at least one stream"));
-    }
-    let terminal = engine.containers.find(name)?.record().config.tty;
-    let multiplexed = !terminal && request.version >= super::Version(1, 42);
-    let content_type = if multiplexed {
-        "application/vnd.docker.multiplexed-stream"
-    } else {
-        "application/vnd.docker.raw-stream"
+        tail: query.text("tail").and_then(LogQuery::parse_tail),
     };
     let name = name.to_owned();
-    Ok(stream::answer(content_type, move |chunks| {
-        if logs.follow {
-            engine.check_readable(&name)?;
-            chunks.begin();
+    let reader = blocking(&engine, move |engine| engine.logs(&name, logs)).await?;
+    let multiplexed = reader.framing() == Framing::Multiplexed && request.version >= super::Version(1, 42);
+    let content_type = if multiplexed { hijack::MULTIPLEXED } else { hijack::RAW };
+    Ok(answer::stream(content_type, log_chunks(reader)))
+}
+
+/// What a reader reads, until its end or the client's.
+fn log_chunks(mut reader: Reader) -> mpsc::Receiver<Bytes> {
+    let (sender, chunks) = mpsc::channel(4);
+    tokio::spawn(async move {
+        loop {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut out = Vec::new();
+                let progress = reader.read(&mut out);
+                (reader, out, progress)
+            });
+            let Ok((back, out, progress)) = read.await else { return };
+            reader = back;
+            if !out.is_empty() && sender.send(out.into()).await.is_err() {
+                return;
+            }
+            match progress {
+                Ok(Progress::More) => {}
+                Ok(Progress::Idle) => {
+                    let until = reader.until();
+                    tokio::select! {
+                        () = reader.changed() => {}
+                        () = sender.closed() => return,
+                        () = passed(until) => return,
+                    }
+                }
+                Ok(Progress::End) => return,
+                Err(error) => return crate::log::warn(&error.within("read a log")),
+            }
         }
-        engine.logs(&name, &logs, chunks)
-    })
-    .await)
+    });
+    chunks
+}
+
+async fn passed(until: Option<jiff::Timestamp>) {
+    match until {
+        None => std::future::pending().await,
+        Some(until) => {
+            let left = until.duration_since(jiff::Timestamp::now());
+            tokio::time::sleep(std::time::Duration::try_from(left).unwrap_or_default()).await;
+        }
+    }
 }
 
 async fn stats(engine: Arc<Engine>, request: Request, name: &str) -> Result<Answer> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
 
@@ -11,23 +12,23 @@ use super::request::Request;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::events::Event;
-use crate::wire::event::EventFilter;
-use crate::wire::filters::Filters;
+use crate::wire::{EventMessage, Filters};
 
 pub(super) fn stream(engine: &Arc<Engine>, request: &Request) -> Result<Answer> {
     let time = |name: &str| request.query.text(name).map(|text| instant(text)).transpose();
     let (since, until) = (time("since")?, time("until")?);
-    let filter = EventFilter::new(&Filters::parse(request.query.text("filters"))?)?;
+    let filters = Filters::parse(request.query.text("filters").unwrap_or_default())?;
+    filters.check_for_events()?;
     let (kept, told) = engine.events.listen();
     let (sender, chunks) = mpsc::channel(16);
     tokio::spawn(async move {
-        let wanted = |event: &Event| filter.matches(event);
+        let wanted = |event: &Event| filters.event_fits(event);
         // Without a beginning or an end nothing of before is told.
         if since.is_some() || until.is_some() {
             let after = |event: &&Event| since.is_none_or(|since| event.time >= since);
             let before = |event: &&Event| until.is_none_or(|until| event.time <= until);
             for event in kept.iter().filter(after).filter(before).filter(|event| wanted(event)) {
-                if sender.send(crate::wire::event::line(event).into()).await.is_err() {
+                if sender.send(line(event)).await.is_err() {
                     return;
                 }
             }
@@ -42,6 +43,13 @@ pub(super) fn stream(engine: &Arc<Engine>, request: &Request) -> Result<Answer> 
     Ok(answer::stream("application/json", chunks))
 }
 
+fn line(event: &Event) -> Bytes {
+    // What is written are texts and numbers: that does not fail.
+    let mut text = serde_json::to_vec(&EventMessage::from(event)).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}
+
 async fn at_end(left: Option<Duration>) {
     match left {
         Some(left) => tokio::time::sleep(left).await,
@@ -51,13 +59,13 @@ async fn at_end(left: Option<Duration>) {
 
 async fn follow(
     mut told: broadcast::Receiver<Event>,
-    sender: &mpsc::Sender<bytes::Bytes>,
+    sender: &mpsc::Sender<Bytes>,
     wanted: impl Fn(&Event) -> bool,
 ) {
     loop {
         match told.recv().await {
             Ok(event) if wanted(&event) => {
-                if sender.send(crate::wire::event::line(&event).into()).await.is_err() {
+                if sender.send(line(&event)).await.is_err() {
                     return;
                 }
             }

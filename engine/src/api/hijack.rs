@@ -23,8 +23,8 @@ use crate::container::Attached;
 use crate::error::{Error, Result};
 use crate::log;
 
-const RAW: &str = "application/vnd.docker.raw-stream";
-const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
+pub(super) const RAW: &str = "application/vnd.docker.raw-stream";
+pub(super) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 const HEADER: usize = 8;
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;

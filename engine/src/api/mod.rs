@@ -27,6 +27,12 @@ pub(crate) const OLDEST: Version = Version(1, 24);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32);
 
+impl Version {
+    pub(crate) fn numbers(self) -> (u32, u32) {
+        (self.0, self.1)
+    }
+}
+
 impl std::fmt::Display for Version {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}.{}", self.0, self.1)

@@ -9,7 +9,7 @@ use super::request::Request;
 use super::route::{later, unknown};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::wire::filters::Filters;
+use crate::wire::Filters;
 
 const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 
@@ -21,7 +21,7 @@ pub(super) async fn route(
 ) -> Result<Answer> {
     match (method, path) {
         (&Method::GET, []) => {
-            let filters = Filters::parse(request.query.text("filters"))?;
+            let filters = Filters::parse(request.query.text("filters").unwrap_or_default())?;
             Ok(answer::ok(&engine.networks_matching(&filters)?))
         }
         (&Method::GET, [name]) => Ok(answer::ok(&engine.network(name)?)),

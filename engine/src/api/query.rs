@@ -24,7 +24,8 @@ impl Query {
 
     /// The first value of a name, if it is not empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.all(name).find(|value| !value.is_empty())
+        let values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        values.into_iter().find(|value| !value.is_empty())
     }
 
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {

@@ -57,9 +57,10 @@ pub(crate) fn serve(engine: &Arc<Engine>, ready: impl FnOnce() -> Result<()>) ->
 }
 
 async fn accept(listener: Listener, engine: Arc<Engine>, mut stopping: watch::Receiver<bool>) {
+    let for_connections = stopping.clone();
     loop {
         let accepted = tokio::select! {
-            accepted = accept_one(&listener, &engine, &stopping) => accepted,
+            accepted = accept_one(&listener, &engine, &for_connections) => accepted,
             _ = stopping.changed() => return,
         };
         if let Err(error) = accepted {

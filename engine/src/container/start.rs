@@ -99,7 +99,10 @@ impl Engine {
         let root = self.mount_root(&record, &run)?;
         let sandbox = network::connect(self, &record, &container.folder)?;
         network::files::write(&record, &sandbox, &self.settings, &container.folder)?;
-        let mounts = volume::sources(self, &record)?;
+        oci::shared_memory::prepare(&record, &container.folder)?;
+        // They hold what they name until the runtime has mounted it.
+        let sources = volume::sources(self, &record)?;
+        let mounts: Vec<oci::Mount> = sources.iter().map(to_mount).collect();
         let spec = oci::Spec {
             record: &record,
             settings: &self.settings,
@@ -198,7 +201,30 @@ impl Engine {
             Ok(Some(PathBuf::from(format!("/proc/{}/ns/{namespace}", other.state.pid))))
         };
         let host = &record.host_config;
-        Ok(oci::Joined { pid: of(&host.pid_mode, "pid")?, ipc: of(&host.ipc_mode, "ipc")? })
+        let shm = match host.ipc_mode.strip_prefix("container:") {
+            Some(name) => Some(oci::shared_memory::folder(&self.containers.find(name)?.folder)),
+            None => None,
+        };
+        Ok(oci::Joined { pid: of(&host.pid_mode, "pid")?, ipc: of(&host.ipc_mode, "ipc")?, shm })
+    }
+}
+
+/// A planned mount as the configuration has it.
+fn to_mount(planned: &volume::Planned) -> oci::Mount {
+    let target = planned.target.clone();
+    match &planned.source {
+        volume::Source::Tmpfs(options) => oci::Mount::Tmpfs { target, options: options.join(",") },
+        volume::Source::Bind { path, access, propagation, recursive, .. } => oci::Mount::Bind(oci::Bind {
+            source: path.clone(),
+            target,
+            access: match access {
+                volume::Access::Writable => oci::Access::Writable,
+                volume::Access::ReadOnly => oci::Access::ReadOnly,
+                volume::Access::ReadOnlyRecursive => oci::Access::RecursivelyReadOnly,
+            },
+            propagation: propagation.clone(),
+            recursive: *recursive,
+        }),
     }
 }
 
