@@ -1,0 +1,1 @@
+//! `knarr-netns` as a program and as a hook.
