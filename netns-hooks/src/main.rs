@@ -11,6 +11,10 @@ use std::process::ExitCode;
 use knarr_netns::{Attachment, Error, Result};
 use serde::Deserialize;
 
+const USAGE: &str = "usage: knarr-netns setup|teardown FILE
+  --help     print this
+  --version  print the version";
+
 /// More than a state has, annotations included, in bytes.
 const LONGEST_STATE: u64 = 16 * 1024 * 1024;
 
@@ -29,10 +33,14 @@ fn main() -> ExitCode {
             println!("knarr-netns version {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
+        [flag] if flag == "--help" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         [act, file] if act == "setup" => setup(Path::new(file)),
         [act, file] if act == "teardown" => teardown(Path::new(file)),
         _ => {
-            eprintln!("usage: knarr-netns setup|teardown FILE");
+            eprintln!("{USAGE}");
             return ExitCode::from(64);
         }
     };
@@ -46,8 +54,13 @@ fn main() -> ExitCode {
 }
 
 fn setup(file: &Path) -> Result<()> {
+    // Before anything can fail: a runtime that cannot write the state may report that instead.
+    let text = state_text()?;
     let attachment = Attachment::read(file)?;
-    let state = read_state()?;
+    let state: State = serde_json::from_slice(&text).map_err(|source| Error::Json {
+        what: "standard input: not a container's state".to_owned(),
+        source,
+    })?;
     if state.id != attachment.container {
         let (meant, found) = (&attachment.container, &state.id);
         return Err(Error::Value(format!("{}: for container {meant}, not {found}", file.display())));
@@ -61,17 +74,11 @@ fn setup(file: &Path) -> Result<()> {
 }
 
 fn teardown(file: &Path) -> Result<()> {
-    // Nothing of the state is needed, but a runtime that cannot write it may call that a failure.
+    // Nothing of the state is needed, and somebody who cleans up by hand has none.
     if !std::io::stdin().is_terminal() {
         state_text()?;
     }
     knarr_netns::teardown(&Attachment::read(file)?)
-}
-
-fn read_state() -> Result<State> {
-    let text = state_text()?;
-    serde_json::from_slice(&text)
-        .map_err(|source| Error::Json { what: "standard input: not a container's state".to_owned(), source })
 }
 
 fn state_text() -> Result<Vec<u8>> {
