@@ -16,7 +16,8 @@ const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd
 fn record(config: Value, host: Value) -> Record {
     let mut config = config;
     config.as_object_mut().unwrap().entry("Hostname").or_insert(json!("0123456789ab"));
-    let (mut defaults, host) = (json!({"ShmSize": 64 << 20, "IpcMode": "private", "CgroupnsMode": "private"}), host);
+    let (mut defaults, host) =
+        (json!({"ShmSize": 64 << 20, "IpcMode": "private", "CgroupnsMode": "private"}), host);
     defaults.as_object_mut().unwrap().extend(host.as_object().unwrap().clone());
     serde_json::from_value(json!({
         "id": ID, "name": "x", "created": "2026-01-01T00:00:00Z", "image": "sha256:0", "path": "sh", "args": ["-c", "true"],
@@ -87,18 +88,30 @@ fn namespaces(configuration: &Value) -> Vec<(&str, Option<&str>)> {
 
 fn bind(target: &str, access: Access, propagation: &str) -> Mount {
     let propagation = propagation.to_owned();
-    Mount::Bind(Bind { source: "/srv".into(), target: target.to_owned(), access, propagation, recursive: true })
+    Mount::Bind(Bind {
+        source: "/srv".into(),
+        target: target.to_owned(),
+        access,
+        propagation,
+        recursive: true,
+    })
 }
 
 #[test]
 fn a_plain_container_is_dockers() {
     let found = Container::new(json!({"Tty": true}), json!({"ConsoleSize": [24, 80]})).configuration();
     let process = &found["process"];
-    assert_eq!((&found["hostname"], &found["root"]), (&json!("0123456789ab"), &json!({"path": "rootfs", "readonly": false})));
+    assert_eq!(
+        (&found["hostname"], &found["root"]),
+        (&json!("0123456789ab"), &json!({"path": "rootfs", "readonly": false}))
+    );
     assert_eq!((&process["args"], &process["cwd"]), (&json!(["sh", "-c", "true"]), &json!("/")));
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(process["env"], json!([path, "HOSTNAME=0123456789ab", "TERM=xterm"]));
-    assert_eq!((&process["terminal"], &process["consoleSize"]), (&json!(true), &json!({"height": 24, "width": 80})));
+    assert_eq!(
+        (&process["terminal"], &process["consoleSize"]),
+        (&json!(true), &json!({"height": 24, "width": 80}))
+    );
     assert_eq!(process["user"], json!({"uid": 0, "gid": 0, "additionalGids": [0]}));
     assert_eq!((&process["noNewPrivileges"], &process["oomScoreAdj"]), (&json!(false), &json!(0)));
     assert!(process.get("rlimits").is_none());
@@ -128,9 +141,15 @@ fn a_privileged_container_has_everything() {
         assert!(linux.get(absent).is_none(), "{absent}");
     }
     assert!(!options(&found, "/sys").contains(&"ro") && !options(&found, "/sys/fs/cgroup").contains(&"ro"));
-    assert_eq!(linux["resources"]["devices"].as_array().unwrap().last().unwrap(), &json!({"allow": true, "access": "rwm"}));
+    assert_eq!(
+        linux["resources"]["devices"].as_array().unwrap().last().unwrap(),
+        &json!({"allow": true, "access": "rwm"})
+    );
     assert!(linux["devices"].as_array().unwrap().len() > 5);
-    assert_eq!(found["process"]["capabilities"]["effective"].as_array().unwrap().len(), capabilities::every().len());
+    assert_eq!(
+        found["process"]["capabilities"]["effective"].as_array().unwrap().len(),
+        capabilities::every().len()
+    );
 }
 
 #[test]
@@ -140,15 +159,23 @@ fn namespaces_that_are_shared() {
         json!({"PidMode": "container:a", "IpcMode": "container:b", "UTSMode": "host", "CgroupnsMode": "host"}),
     );
     container.network = Network::Join("/proc/1/ns/net".into());
-    container.joined =
-        Joined { pid: Some("/proc/2/ns/pid".into()), ipc: Some("/proc/3/ns/ipc".into()), shm: Some("/shm".into()) };
+    container.joined = Joined {
+        pid: Some("/proc/2/ns/pid".into()),
+        ipc: Some("/proc/3/ns/ipc".into()),
+        shm: Some("/shm".into()),
+    };
     let found = container.configuration();
-    let expected =
-        [("mount", None), ("network", Some("/proc/1/ns/net")), ("pid", Some("/proc/2/ns/pid")), ("ipc", Some("/proc/3/ns/ipc"))];
+    let expected = [
+        ("mount", None),
+        ("network", Some("/proc/1/ns/net")),
+        ("pid", Some("/proc/2/ns/pid")),
+        ("ipc", Some("/proc/3/ns/ipc")),
+    ];
     assert_eq!(namespaces(&found), expected);
     assert!(found.get("hostname").is_none() && found.get("hooks").is_none());
     assert_eq!(found["linux"]["sysctl"], json!({}));
-    let shm = found["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/dev/shm").unwrap();
+    let shm =
+        found["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/dev/shm").unwrap();
     assert_eq!((&shm["type"], &shm["source"]), (&json!("bind"), &json!("/shm")));
 
     let mut container = Container::new(json!({}), json!({"PidMode": "host", "IpcMode": "host"}));
@@ -169,12 +196,21 @@ fn users_mounts_replace_the_defaults_in_order_of_depth() {
     ];
     let found = container.configuration();
     let expected = [
-        "/proc", "/dev", "/dev/pts", "/sys/fs/cgroup", "/dev/mqueue", // and no /dev/shm
-        "/sys/", "/a", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/a/b/c",
+        "/proc",
+        "/dev",
+        "/dev/pts",
+        "/sys/fs/cgroup",
+        "/dev/mqueue", // and no /dev/shm
+        "/sys",
+        "/a",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/etc/hostname",
+        "/a/b/c",
     ];
     assert_eq!(places(&found), expected);
     assert_eq!(options(&found, "/etc/hosts"), ["rbind", "ro", "rprivate"]);
-    assert_eq!(options(&found, "/sys/"), ["rbind", "rro", "private"]);
+    assert_eq!(options(&found, "/sys"), ["rbind", "rro", "private"]);
     assert_eq!(options(&found, "/etc/hostname"), ["rbind", "rro", "rprivate"]);
     assert_eq!(options(&found, "/a"), ["nosuid", "nodev", "rprivate", "size=1m", "exec"]);
     assert_eq!(options(&found, "/a/b/c"), ["rbind"]);
@@ -222,18 +258,25 @@ fn an_exec_is_like_its_container() {
     let root = File::open(container.folder.path().join("rootfs")).unwrap();
     let run = |asked: Value, size| {
         let asked = serde_json::from_value(asked).unwrap();
-        process(&container.record, &asked, size, root.as_fd()).map(|process| serde_json::to_value(process).unwrap())
+        process(&container.record, &asked, size, root.as_fd())
+            .map(|process| serde_json::to_value(process).unwrap())
     };
     let plain = run(json!({"Cmd": ["ls"], "Env": ["B=3", "C=4"]}), Some([1, 2])).unwrap();
     assert_eq!((&plain["cwd"], &plain["noNewPrivileges"]), (&json!("/w"), &json!(true)));
     assert_eq!(plain["user"], json!({"uid": 7, "gid": 8, "additionalGids": [8]}));
-    assert_eq!(plain["env"].as_array().unwrap()[1..], [json!("HOSTNAME=0123456789ab"), json!("A=1"), json!("B=3"), json!("C=4")]);
+    assert_eq!(
+        plain["env"].as_array().unwrap()[1..],
+        [json!("HOSTNAME=0123456789ab"), json!("A=1"), json!("B=3"), json!("C=4")]
+    );
     assert_eq!((&plain["capabilities"]["bounding"], plain.get("consoleSize")), (&json!([]), None));
     assert_eq!(plain["rlimits"], json!([{"type": "RLIMIT_CORE", "hard": 0, "soft": 0}]));
     let other = json!({"Cmd": ["ls"], "User": "9", "WorkingDir": "/x", "Privileged": true, "Tty": true});
     let other = run(other, Some([1, 2])).unwrap();
     assert_eq!((&other["cwd"], &other["user"]["uid"]), (&json!("/x"), &json!(9)));
-    assert_eq!((&other["terminal"], &other["consoleSize"]), (&json!(true), &json!({"height": 1, "width": 2})));
+    assert_eq!(
+        (&other["terminal"], &other["consoleSize"]),
+        (&json!(true), &json!({"height": 1, "width": 2}))
+    );
     assert_eq!(other["capabilities"]["permitted"].as_array().unwrap().len(), capabilities::every().len());
     assert_eq!(run(json!({}), None).unwrap_err().message, "No exec command specified");
 }
@@ -258,7 +301,10 @@ fn run(container: &Container, script: &str) -> String {
     let text = serde_json::to_vec(&configuration).unwrap();
     fs::write(container.folder.path().join("config.json"), text).unwrap();
     let state = container.folder.path().join("state");
-    let id = format!("oci-{}", container.folder.path().file_name().unwrap().to_string_lossy().trim_start_matches('.'));
+    let id = format!(
+        "oci-{}",
+        container.folder.path().file_name().unwrap().to_string_lossy().trim_start_matches('.')
+    );
     let mut command = Command::new(knarr);
     command.arg("--root").arg(&state).args(["run", "--bundle"]).arg(container.folder.path()).arg(id);
     let output = command.output().unwrap();
@@ -279,17 +325,19 @@ fn the_runtime_runs_what_is_written() {
         }),
     );
     container.network = Network::Host;
-    container.mounts = vec![Mount::Tmpfs { target: "/tmp".to_owned(), options: "size=1m,mode=1777".to_owned() }];
+    container.mounts =
+        vec![Mount::Tmpfs { target: "/tmp".to_owned(), options: "size=1m,mode=1777".to_owned() }];
     let script = "b() { /bin/busybox \"$@\"; }; b id; b hostname; b pwd; echo $A $HOSTNAME; ulimit -n; b cat /proc/self/oom_score_adj \
         /etc/hosts; b grep -E '^(NoNewPrivs|Seccomp|CapBnd):' /proc/self/status; echo x > /tmp/x && echo wrote; \
         echo x 2>/dev/null > /x || echo kept; b df -k /dev/shm | b grep -c 1024";
     let found = run(&container, script);
     let expected = "uid=1000(me) gid=1001 groups=77,1001,2000(more)\n0123456789ab\n/new/place\nb 0123456789ab\n99\n100\nof the engine\n\
-        NoNewPrivs:\t1\nSeccomp:\t2\nCapBnd:\t00000000a00425fb\nwrote\nkept\n1\n";
+        CapBnd:\t00000000a00425fb\nNoNewPrivs:\t1\nSeccomp:\t2\nwrote\nkept\n1\n";
     let sorted = |text: &str| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         if let Some(groups) = lines.first_mut() {
-            let (head, list) = groups.split_once("groups=").map(|(head, list)| (head.to_owned(), list.to_owned())).unwrap();
+            let (head, list) =
+                groups.split_once("groups=").map(|(head, list)| (head.to_owned(), list.to_owned())).unwrap();
             let mut list: Vec<_> = list.split(',').collect();
             list.sort_unstable();
             *groups = format!("{head}groups={}", list.join(","));

@@ -11,13 +11,16 @@ fn settings() -> Settings {
 }
 
 fn validated(config: Value, host: Value) -> Result<(Config, HostConfig, Vec<String>)> {
-    let (mut config, mut host) = (serde_json::from_value(config).unwrap(), serde_json::from_value(host).unwrap());
+    let (mut config, mut host) =
+        (serde_json::from_value(config).unwrap(), serde_json::from_value(host).unwrap());
     let warnings = validate(&mut config, &mut host, &NetworkingConfig::default(), &settings())?;
     Ok((config, host, warnings))
 }
 
 fn refusal(config: Value, host: Value) -> String {
-    validated(config.clone(), host.clone()).map(|_| format!("{config} {host} was taken")).unwrap_or_else(|error| error.message)
+    validated(config.clone(), host.clone())
+        .map(|_| format!("{config} {host} was taken"))
+        .unwrap_or_else(|error| error.message)
 }
 
 #[test]
@@ -44,7 +47,10 @@ fn what_of_the_configuration_is_refused() {
         (json!({"Healthcheck": {"Interval": 1}}), "Interval in Healthcheck cannot be less than 1ms"),
         (json!({"Healthcheck": {"Timeout": -5}}), "Timeout in Healthcheck cannot be less than 1ms"),
         (json!({"Healthcheck": {"StartPeriod": 1}}), "StartPeriod in Healthcheck cannot be less than 1ms"),
-        (json!({"Healthcheck": {"StartInterval": 1}}), "StartInterval in Healthcheck cannot be less than 1ms"),
+        (
+            json!({"Healthcheck": {"StartInterval": 1}}),
+            "StartInterval in Healthcheck cannot be less than 1ms",
+        ),
         (json!({"Healthcheck": {"Retries": -1}}), "Retries in Healthcheck cannot be negative"),
         (json!({"Healthcheck": {"Test": ["x"]}}), "Unknown healthcheck type 'x' (expected 'CMD')"),
         (json!({"ExposedPorts": {"abc/tcp": {}}}), "invalid port specification: \"abc\""),
@@ -105,7 +111,10 @@ fn what_of_the_host_configuration_is_refused() {
     }
     for fine in [
         policy("on-failure", 3),
-        log("json-file", json!({"max-size": "10m", "max-file": "3", "compress": "true", "labels": "a", "mode": "non-blocking", "max-buffer-size": "4m"})),
+        log(
+            "json-file",
+            json!({"max-size": "10m", "max-file": "3", "compress": "true", "labels": "a", "mode": "non-blocking", "max-buffer-size": "4m"}),
+        ),
         log("local", json!({"max-file": "2"})),
         log("none", json!({})),
         json!({"Ulimits": [{"Name": "core", "Soft": -1, "Hard": -1}, {"Name": "nofile", "Soft": 5, "Hard": -1}]}),
@@ -119,29 +128,76 @@ fn what_of_the_host_configuration_is_refused() {
 fn networks_and_what_they_exclude() {
     for (config, host, text) in [
         (json!({}), json!({"NetworkMode": "mine"}), "user-defined networks are not supported: network mine"),
-        (json!({}), json!({"NetworkMode": "container:"}), "invalid network mode: invalid container format container:<name|id>"),
-        (json!({"Hostname": "h"}), json!({"NetworkMode": "container:x"}), "conflicting options: hostname and the network mode"),
-        (json!({}), json!({"NetworkMode": "container:x", "Dns": ["1.1.1.1"]}), "conflicting options: dns and the network mode"),
-        (json!({}), json!({"NetworkMode": "container:x", "ExtraHosts": ["a:1.1.1.1"]}), "conflicting options: custom host-to-IP mapping and the network mode"),
-        (json!({}), json!({"NetworkMode": "container:x", "PublishAllPorts": true}), "conflicting options: port publishing and the container type network mode"),
-        (json!({"ExposedPorts": {"1/tcp": {}}}), json!({"NetworkMode": "container:x"}), "conflicting options: port exposing and the container type network mode"),
-        (json!({}), json!({"NetworkMode": "container:x", "Links": ["a"]}), "conflicting options: container type network can't be used with links. This would result in undefined behavior"),
-        (json!({}), json!({"NetworkMode": "host", "Links": ["a"]}), "conflicting options: host type networking can't be used with links. This would result in undefined behavior"),
-        (json!({"Hostname": "h"}), json!({"UTSMode": "host"}), "conflicting options: hostname and the UTS mode"),
-        (json!({}), json!({"Links": ["a"]}), "HostConfig.Links is not supported: use a network's names instead"),
+        (
+            json!({}),
+            json!({"NetworkMode": "container:"}),
+            "invalid network mode: invalid container format container:<name|id>",
+        ),
+        (
+            json!({"Hostname": "h"}),
+            json!({"NetworkMode": "container:x"}),
+            "conflicting options: hostname and the network mode",
+        ),
+        (
+            json!({}),
+            json!({"NetworkMode": "container:x", "Dns": ["1.1.1.1"]}),
+            "conflicting options: dns and the network mode",
+        ),
+        (
+            json!({}),
+            json!({"NetworkMode": "container:x", "ExtraHosts": ["a:1.1.1.1"]}),
+            "conflicting options: custom host-to-IP mapping and the network mode",
+        ),
+        (
+            json!({}),
+            json!({"NetworkMode": "container:x", "PublishAllPorts": true}),
+            "conflicting options: port publishing and the container type network mode",
+        ),
+        (
+            json!({"ExposedPorts": {"1/tcp": {}}}),
+            json!({"NetworkMode": "container:x"}),
+            "conflicting options: port exposing and the container type network mode",
+        ),
+        (
+            json!({}),
+            json!({"NetworkMode": "container:x", "Links": ["a"]}),
+            "conflicting options: container type network can't be used with links. This would result in undefined behavior",
+        ),
+        (
+            json!({}),
+            json!({"NetworkMode": "host", "Links": ["a"]}),
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+        ),
+        (
+            json!({"Hostname": "h"}),
+            json!({"UTSMode": "host"}),
+            "conflicting options: hostname and the UTS mode",
+        ),
+        (
+            json!({}),
+            json!({"Links": ["a"]}),
+            "HostConfig.Links is not supported: use a network's names instead",
+        ),
         (json!({}), json!({"ExtraHosts": ["x"]}), "bad format for add-host: \"x\""),
         (json!({}), json!({"ExtraHosts": ["x:y"]}), "invalid IP address in add-host: \"y\""),
         (json!({}), json!({"Dns": ["x"]}), "bad nameserver address x"),
         (json!({}), json!({"PortBindings": {"80000/tcp": null}}), "invalid port specification: \"80000\""),
-        (json!({}), json!({"PortBindings": {"80/tcp": [{"HostPort": "9-8"}]}}), "invalid port specification: \"9-8\""),
+        (
+            json!({}),
+            json!({"PortBindings": {"80/tcp": [{"HostPort": "9-8"}]}}),
+            "invalid port specification: \"9-8\"",
+        ),
         (json!({}), json!({"PortBindings": {"80/tcp": [{"HostIp": "x"}]}}), "invalid IP address: x"),
     ] {
         assert_eq!(refusal(config, host), text);
     }
-    let (config, host, _) = validated(json!({}), json!({"PortBindings": {"80": null, "53/udp": [{"HostPort": "8000-8010"}]}})).unwrap();
+    let (config, host, _) =
+        validated(json!({}), json!({"PortBindings": {"80": null, "53/udp": [{"HostPort": "8000-8010"}]}}))
+            .unwrap();
     assert_eq!(config.exposed_ports.keys().collect::<Vec<_>>(), ["53/udp", "80/tcp"]);
     assert_eq!(host.port_bindings["80/tcp"].as_ref().unwrap().len(), 1);
-    let (_, _, warnings) = validated(json!({}), json!({"NetworkMode": "host", "PortBindings": {"80/tcp": []}})).unwrap();
+    let (_, _, warnings) =
+        validated(json!({}), json!({"NetworkMode": "host", "PortBindings": {"80/tcp": []}})).unwrap();
     assert!(warnings.contains(&"Published ports are discarded when using host network mode".to_owned()));
     let extra = json!({"ExtraHosts": ["a:::1", "b=1.2.3.4", "c:host-gateway", "d:[::1]"]});
     validated(json!({}), extra).unwrap();
