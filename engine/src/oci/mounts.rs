@@ -120,7 +120,8 @@ fn kernel(spec: &Spec<'_>, taken: &HashSet<String>) -> Vec<Entry> {
     let host = &spec.record.host_config;
     let wanted = |place: &str| {
         let hidden = taken.contains("/dev") && place.starts_with("/dev/");
-        !taken.contains(place) && !hidden && !(place == "/dev/shm" && host.ipc_mode == "none")
+        let without = place == "/dev/shm" && host.ipc_mode == "none";
+        !(taken.contains(place) || hidden || without)
     };
     let entry = |(place, kind, source, options): (&str, &str, &str, &[&str])| {
         let mut options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
