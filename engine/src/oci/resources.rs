@@ -156,11 +156,7 @@ mod tests {
                 "memory",
                 json!({"limit": 1, "swap": 2}),
             ),
-            (
-                HostConfig { memory: 1, memory_swap: -1, ..<_>::default() },
-                "memory",
-                json!({"limit": 1, "swap": -1}),
-            ),
+            (HostConfig { memory: 1, memory_swap: -1, ..<_>::default() }, "memory", json!({"limit": 1})),
             (HostConfig { memory_reservation: 7, ..<_>::default() }, "memory", json!({"reservation": 7})),
             (
                 HostConfig { memory_swappiness: Some(0), oom_kill_disable: Some(false), ..<_>::default() },
