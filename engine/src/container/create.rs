@@ -57,6 +57,7 @@ impl Engine {
             config,
             host_config,
             mounts: Vec::new(),
+            mount_details: BTreeMap::new(),
             ports: BTreeMap::new(),
             state: State::default(),
             restart_count: 0,

@@ -7,7 +7,9 @@ mod archive;
 mod config;
 mod exec;
 mod host_config;
+pub(crate) mod mount_options;
 mod network;
+mod volume;
 
 pub(crate) use archive::PathStat;
 pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
@@ -19,3 +21,4 @@ pub(crate) use host_config::{
 pub(crate) use network::{
     EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
 };
+pub(crate) use volume::{Labels, Volume, VolumeCreate, VolumeList, VolumeUsage, VolumesPruned};
