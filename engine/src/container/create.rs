@@ -39,12 +39,14 @@ impl Engine {
             super::validate::validate(&mut config, &mut host_config, &networking_config, &self.settings)?;
         let id = new_id()?;
         let name = self.take_name(name, &id)?;
-        if config.hostname.is_empty() && !matches!(host_config.network_mode.as_str(), "host")
+        if config.hostname.is_empty()
+            && !matches!(host_config.network_mode.as_str(), "host")
             && !host_config.network_mode.starts_with("container:")
         {
             id.get(..12).unwrap_or(&id).clone_into(&mut config.hostname);
         }
-        let mut command = config.entrypoint.iter().chain(&config.cmd).flat_map(|words| words.0.iter().cloned());
+        let mut command =
+            config.entrypoint.iter().chain(&config.cmd).flat_map(|words| words.0.iter().cloned());
         let path = command.next().ok_or_else(|| Error::invalid("no command specified"))?;
         let record = Record {
             args: command.collect(),

@@ -110,7 +110,8 @@ impl Engine {
             self.follow_exec(exec, launched, connection, settle)?;
             return Ok(None);
         }
-        let streams = Streams { stdin: asked.attach_stdin, stdout: asked.attach_stdout, stderr: asked.attach_stderr };
+        let streams =
+            Streams { stdin: asked.attach_stdin, stdout: asked.attach_stdout, stderr: asked.attach_stderr };
         let (engine, terminal) = (Arc::clone(self), how.terminal);
         start::spawn(format!("exec {}", id.get(..12).unwrap_or(id)), move || {
             match engine.launch_exec(&exec, how, Some((streams, sender))) {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::Labels;
+use super::{Labels, request};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,50 +45,11 @@ pub(crate) struct TmpfsOptions {
     pub(crate) options: Vec<Vec<String>>,
 }
 
-/// Options with the names of their fields, and of those of a field that is an object itself.
-pub(crate) trait Options: DeserializeOwned + Default {
-    const FIELDS: &'static [&'static str];
-}
-
-impl Options for BindOptions {
-    const FIELDS: &'static [&'static str] = &[
-        "Propagation",
-        "NonRecursive",
-        "CreateMountpoint",
-        "ReadOnlyNonRecursive",
-        "ReadOnlyForceRecursive",
-    ];
-}
-
-impl Options for VolumeOptions {
-    const FIELDS: &'static [&'static str] =
-        &["NoCopy", "Labels", "Subpath", "DriverConfig", "DriverConfig.Name", "DriverConfig.Options"];
-}
-
-impl Options for TmpfsOptions {
-    const FIELDS: &'static [&'static str] = &["SizeBytes", "Mode", "Options"];
-}
-
-/// Reads options with Go's leniency: any case of a name, null for any value, unknown names ignored.
-pub(crate) fn read<T: Options>(options: Option<&Value>) -> Result<Option<T>> {
+/// Reads options; none and null are none.
+pub(crate) fn read<T: DeserializeOwned>(options: Option<&Value>) -> Result<Option<T>> {
     let Some(options) = options.filter(|options| !options.is_null()) else { return Ok(None) };
-    let named = named(options, T::FIELDS);
-    serde_json::from_value(named).map(Some).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))
-}
-
-fn named(value: &Value, fields: &[&str]) -> Value {
-    let Some(object) = value.as_object() else { return value.clone() };
-    let mut found = Map::new();
-    for (key, value) in object.iter().filter(|(_, value)| !value.is_null()) {
-        if let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(key)) {
-            let prefix = format!("{field}.");
-            let within: Vec<&str> =
-                fields.iter().filter_map(|name| name.strip_prefix(prefix.as_str())).collect();
-            let value = if within.is_empty() { value.clone() } else { named(value, &within) };
-            found.insert((*field).to_owned(), value);
-        }
-    }
-    Value::Object(found)
+    let read = request::read(options.clone());
+    read.map(Some).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))
 }
 
 #[cfg(test)]
