@@ -17,7 +17,7 @@ use super::hijack::{self, Session};
 use super::request::Request;
 use super::route::{blocking, unknown};
 use super::stream::{self, Chunks};
-use crate::container::{Attach, Condition, Done, ListQuery, Put, Remove, Size, Stop};
+use crate::container::{Attach, Condition, Done, ListQuery, Put, Remove, Size, Stop, for_version};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::logs::{Framing, LogQuery, Progress, Reader};
@@ -184,11 +184,13 @@ async fn list(engine: Arc<Engine>, request: Request) -> Result<Answer> {
 
 async fn create(engine: Arc<Engine>, mut request: Request) -> Result<Answer> {
     let body = request.json().await?.ok_or_else(|| Error::invalid("invalid JSON: got EOF while reading request body"))?;
-    let body = CreateBody::read(&body).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?;
+    let mut body = CreateBody::read(&body).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?;
+    let mut warnings = for_version(&mut body, request.version.numbers())?;
     let (name, platform) = (request.query.text("name").map(str::to_owned), request.query.text("platform").map(str::to_owned));
     let created =
         blocking(&engine, move |engine| engine.create(name.as_deref(), platform.as_deref(), body)).await?;
-    Ok(answer::json(StatusCode::CREATED, &json!({ "Id": created.id, "Warnings": created.warnings })))
+    warnings.extend(created.warnings);
+    Ok(answer::json(StatusCode::CREATED, &json!({ "Id": created.id, "Warnings": warnings })))
 }
 
 /// The head goes out at once: clients start the container only when it is there.

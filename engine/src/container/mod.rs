@@ -50,6 +50,7 @@ pub(crate) use list::ListQuery;
 pub(crate) use record::{Health, Probe, Record, State, Status};
 pub(crate) use remove::Remove;
 pub(crate) use stop::Stop;
+pub(crate) use validate::for_version;
 pub(crate) use wait::{Condition, Wait};
 
 /// Whether an act had anything to do.

@@ -202,7 +202,14 @@ impl Engine {
         };
         let host = &record.host_config;
         let shm = match host.ipc_mode.strip_prefix("container:") {
-            Some(name) => Some(oci::shared_memory::folder(&self.containers.find(name)?.folder)),
+            Some(name) => {
+                let other = self.containers.find(name)?;
+                if other.record().host_config.ipc_mode == "private" {
+                    let hint = "(hint: use IpcMode:shareable for the donor container)";
+                    return Err(Error::conflict(format!("cannot join IPC of container {name}: non-shareable IPC {hint}")));
+                }
+                Some(oci::shared_memory::folder(&other.folder))
+            }
             None => None,
         };
         Ok(oci::Joined { pid: of(&host.pid_mode, "pid")?, ipc: of(&host.ipc_mode, "ipc")?, shm })
