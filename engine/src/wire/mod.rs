@@ -5,13 +5,24 @@
 
 mod archive;
 mod config;
+mod container;
+mod event;
 mod exec;
+mod filters;
 mod host_config;
 mod network;
+mod stats;
+mod timestamp;
 
 pub(crate) use archive::PathStat;
 pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
+pub(crate) use container::{
+    ContainerInspect, ContainerSummary, ContainersPruned, GraphDriver, HealthInspect, HostConfigSummary,
+    NetworkSettings, NetworkSettingsSummary, Port, ProbeInspect, StateInspect, TopAnswer, Update, go_time,
+};
+pub(crate) use event::EventMessage;
 pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess};
+pub(crate) use filters::{Filters, Patterns};
 pub(crate) use host_config::{
     BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
     RestartPolicy, ThrottleDevice, Ulimit,
@@ -19,3 +30,5 @@ pub(crate) use host_config::{
 pub(crate) use network::{
     EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
 };
+pub(crate) use stats::{BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer, Throttling};
+pub(crate) use timestamp::{point_in_time, unix_time};
