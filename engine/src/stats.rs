@@ -12,7 +12,8 @@ use crate::container::{Container, Record};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::wire::{
-    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, StatsAnswer, Throttling, go_time,
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, StatsAnswer,
+    Throttling, go_time,
 };
 
 /// Nanoseconds of a tick of /proc/stat: `USER_HZ` is 100 everywhere.
@@ -203,16 +204,32 @@ fn machine_cpu(text: &str) -> (u64, u64) {
 /// Bytes of memory of the machine: /proc/meminfo.
 fn machine_memory(text: &str) -> u64 {
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    total.and_then(|total| total.split_ascii_whitespace().next()?.parse().ok()).map_or(0, |kib: u64| kib * 1024)
+    total
+        .and_then(|total| total.split_ascii_whitespace().next()?.parse().ok())
+        .map_or(0, |kib: u64| kib * 1024)
 }
 
 /// Counters by interface, without the loopback: /proc/PID/net/dev.
 fn interfaces(text: &str) -> BTreeMap<String, NetworkStats> {
     let line = |line: &str| {
         let (name, numbers) = line.split_once(':')?;
-        let numbers: Vec<u64> = numbers.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [rx_bytes, rx_packets, rx_errors, rx_dropped, _, _, _, _, tx_bytes, tx_packets, tx_errors, tx_dropped, ..] =
-            *numbers.as_slice()
+        let numbers: Vec<u64> =
+            numbers.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [
+            rx_bytes,
+            rx_packets,
+            rx_errors,
+            rx_dropped,
+            _,
+            _,
+            _,
+            _,
+            tx_bytes,
+            tx_packets,
+            tx_errors,
+            tx_dropped,
+            ..,
+        ] = *numbers.as_slice()
         else {
             return None;
         };

@@ -64,7 +64,7 @@ pub(crate) use ingest::Ingest;
 pub use metadata::{ImageRecord, LayerLink, LayerRecord, Target};
 pub(crate) use publish::{Finished, UnpackedTree};
 pub use remove::{Removal, Removed};
-pub use snapshots::{Access, Snapshot};
+pub use snapshots::{Access, Places, Snapshot};
 pub use usage::{ImageUsage, ImagesUsage, Space, Usage};
 
 /// An open store.

@@ -50,6 +50,17 @@ pub enum Access {
     ReadOnly,
 }
 
+/// Where a snapshot has its content, for who shows it to users. Nobody else writes there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The layers of its image, the topmost first.
+    pub lowers: Vec<PathBuf>,
+    /// What was written to it.
+    pub upper: PathBuf,
+    /// What overlayfs needs beside it.
+    pub work: PathBuf,
+}
+
 impl Store {
     /// Makes a writable snapshot of an image. [`Store::view`] gives its content.
     pub fn prepare(&self, id: &str, image: &Digest, owner: &str) -> Result<Snapshot> {
@@ -105,6 +116,13 @@ impl Store {
             }
         };
         Overlay { lowers, upper, scratch: &self.layout.empty() }.mount()
+    }
+
+    /// The folders that a view of a snapshot is made of.
+    pub fn places(&self, snapshot: &Snapshot) -> Result<Places> {
+        let folder = self.snapshot_folder(&snapshot.id);
+        let lowers = self.lowers(snapshot)?.iter().map(|lower| lower.path().to_owned()).collect();
+        Ok(Places { lowers, upper: folder.join("upper"), work: folder.join("work") })
     }
 
     /// Puts a view where others see it: on the folder `target`.
