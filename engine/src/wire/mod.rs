@@ -14,6 +14,7 @@ pub(crate) mod mount_options;
 mod network;
 pub(crate) mod request;
 mod stats;
+mod system;
 mod timestamp;
 mod volume;
 
@@ -35,6 +36,9 @@ pub(crate) use network::{
 };
 pub(crate) use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer, Throttling,
+};
+pub(crate) use system::{
+    Commit, Component, IndexConfig, Info, Limits, Named, Plugins, RegistryConfig, RuntimeAnswer, Swarm, VersionAnswer,
 };
 pub(crate) use timestamp::{point_in_time, unix_time};
 pub(crate) use volume::{Labels, Volume, VolumeCreate, VolumeList, VolumeUsage, VolumesPruned};
