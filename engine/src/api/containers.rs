@@ -1,6 +1,7 @@
 //! `/containers/...`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -37,7 +38,7 @@ pub(super) async fn route(
         (&Method::POST, ["create"]) => create(engine, request).await,
         (&Method::POST, ["prune"]) => {
             let filters = Filters::parse(request.query.text("filters").unwrap_or_default())?;
-            Ok(answer::ok(&blocking(&engine, move |engine| engine.prune(&filters)).await?))
+            Ok(answer::ok(&blocking(&engine, move |engine| { let _ = (engine, &filters); super::route::later::<()>("prune") }).await?))
         }
         (&Method::DELETE, [name]) => {
             let query = &request.query;
@@ -54,8 +55,9 @@ pub(super) async fn route(
         (&Method::GET, [name, "logs"]) => logs(engine, request, name).await,
         (&Method::GET, [name, "stats"]) => stats(engine, request, name).await,
         (&Method::GET, [name, "top"]) => {
-            let (name, options) = ((*name).to_owned(), request.query.text("ps_args").map(str::to_owned));
-            let top = blocking(&engine, move |engine| engine.top(&name, options.as_deref())).await?;
+            let name = (*name).to_owned();
+            let arguments = request.query.text("ps_args").unwrap_or_default().to_owned();
+            let top = blocking(&engine, move |engine| engine.top(&name, &arguments)).await?;
             Ok(answer::ok(&top))
         }
         (&Method::GET, [name, "changes"]) => {
@@ -318,29 +320,31 @@ async fn passed(until: Option<jiff::Timestamp>) {
     }
 }
 
+/// How often a stream of statistics has a sample.
+const INTERVAL: Duration = Duration::from_secs(1);
+
 async fn stats(engine: Arc<Engine>, request: Request, name: &str) -> Result<Answer> {
-    let stream = request.query.flag_or("stream", true);
-    let one_shot = request.query.flag("one-shot");
-    let container = engine.containers.find(name)?;
-    let mut sampler = engine.sampler(&container);
-    let (sender, chunks) = mpsc::channel(1);
-    if !stream {
+    let mut sampler = engine.stats(name)?;
+    if !request.query.flag_or("stream", true) {
         let mut sample = sampler.sample()?;
-        if !one_shot {
-            tokio::time::sleep(crate::stats::INTERVAL).await;
+        if !request.query.flag("one-shot") && sampler.is_up() {
+            tokio::time::sleep(INTERVAL).await;
             sample = sampler.sample()?;
         }
         return Ok(answer::ok(&sample));
     }
+    let (sender, chunks) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(crate::stats::INTERVAL);
-        loop {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        while !sampler.is_removed() {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = sender.closed() => return,
             }
-            // A container that is removed ends the stream.
-            let Ok(sample) = sampler.sample() else { return };
+            let sample = match sampler.sample() {
+                Ok(sample) => sample,
+                Err(error) => return crate::log::warn(&error.within("measure a container")),
+            };
             let Ok(mut text) = serde_json::to_vec(&sample) else { return };
             text.push(b'\n');
             if sender.send(text.into()).await.is_err() {

@@ -29,7 +29,7 @@ const NOT_FOUND: i32 = 127;
 const NOT_STARTED: i32 = 128;
 
 /// Folder of the monitor in a container's run folder.
-pub(super) const MONITOR: &str = "monitor";
+pub(super) const MONITOR: &str = "m";
 
 /// A process that runs, and who tells of its end.
 struct Launched {
