@@ -41,7 +41,7 @@ use tokio::sync::watch;
 use crate::error::Result;
 
 pub(crate) use attach::{Attach, Attached};
-pub(crate) use copy::Put;
+pub(crate) use copy::{Put, hidden};
 pub(crate) use create::{Created, new_id};
 pub(crate) use exec::{ExecStart, Execs};
 pub(crate) use inspect::Size;

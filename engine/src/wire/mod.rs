@@ -10,6 +10,7 @@ mod event;
 mod exec;
 mod filters;
 mod host_config;
+mod image;
 pub(crate) mod mount_options;
 mod network;
 pub(crate) mod request;
@@ -30,6 +31,10 @@ pub(crate) use filters::{Filters, Patterns};
 pub(crate) use host_config::{
     BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
     RestartPolicy, ThrottleDevice, Ulimit,
+};
+pub(crate) use image::{
+    Committed, Distribution, DistributionDescriptor, DistributionPlatform, HistoryLine, ImageDeleted, ImageInspect,
+    ImageMetadata, ImageSummary, ImagesPruned, RawImage, RegistryAuth, RootFs,
 };
 pub(crate) use network::{
     EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
