@@ -18,6 +18,7 @@ mod merge;
 mod names;
 mod oom;
 mod pause;
+pub(crate) mod prune;
 mod record;
 mod remove;
 mod rename;
