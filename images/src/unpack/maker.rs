@@ -18,8 +18,9 @@ use rustix::process::{fchdir, umask};
 use super::Policy;
 use super::attributes::{Owners, Skipped, set_each, set_xattrs, timestamps};
 use super::crew::{News, Task};
-use super::tree::{Dir, remove, set_opaque};
+use super::tree::{Dir, set_opaque};
 use crate::archive::{Entry, Error, Kind, Piece, Result};
+use crate::descent::remove;
 use crate::sys::unshare_fs;
 
 const SET_ID: u32 = 0o6000;
