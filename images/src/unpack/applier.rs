@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::Policy;
 use super::Privileges;
-use super::attributes::{Owners, Skipped, check_xattrs, set_xattrs};
+use super::attributes::{Owners, Skipped, check_xattrs, owner_error, set_xattrs};
 use super::crew::{Crew, Task};
 use super::directories::Directories;
 use super::maker::{Form, Leaf};
@@ -168,8 +168,7 @@ impl<'scope> Applier<'scope> {
     /// Owner and extended attributes now, the rest when the layer is complete.
     fn dress(&mut self, dir: &Dir, path: &[u8], entry: &Entry) -> Result<()> {
         let (uid, gid) = self.owners.of(entry)?;
-        fchown(dir, Some(uid), Some(gid))
-            .map_err(|error| Error::entry("set the owner of", &entry.path, error))?;
+        fchown(dir, Some(uid), Some(gid)).map_err(|error| owner_error(&entry.path, error))?;
         set_xattrs(dir.as_fd(), entry, &self.policy, &mut self.counts.skipped)?;
         self.directories.add(path, entry)
     }
