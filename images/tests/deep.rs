@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, statat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const DEPTH: usize = 3000;
-const NAME: &str = "folder";
+const NAME: &str = "d";
 const OPEN_FILES: u64 = 128;
 
 /// Directories in directories, each with a mode of its own, and a file in the last.
