@@ -13,6 +13,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod exchange;
+mod http_date;
 mod insecure;
 mod location;
 mod manifest;
