@@ -436,7 +436,9 @@ mod tests {
 
     fn five() -> World {
         let world = World::new();
-        records().iter().for_each(|record| world.add(record));
+        for record in records() {
+            world.add(&record);
+        }
         world
     }
 

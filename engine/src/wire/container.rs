@@ -34,8 +34,9 @@ pub(crate) struct ContainerSummary {
 }
 
 /// A port of a running container; on the host as well if it is published.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[allow(clippy::struct_field_names)] // Docker's
 pub(crate) struct Port {
     #[serde(rename = "IP", skip_serializing_if = "String::is_empty")]
     pub(crate) ip: String,
