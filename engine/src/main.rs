@@ -2,11 +2,78 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod api;
 mod container;
 mod engine;
 mod error;
 mod events;
+mod flags;
+mod image;
+mod log;
+mod login;
+mod logs;
+mod monitor;
+mod network;
+mod oci;
+mod runtime;
 mod settings;
+mod stats;
+mod sys;
+mod system;
+mod top;
+mod volume;
 mod wire;
 
-fn main() {}
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use engine::Engine;
+use error::{During as _, Result};
+use flags::Flags;
+
+fn main() -> ExitCode {
+    match run(Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("knarrd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: Flags) -> Result<()> {
+    let validate = flags.validate;
+    let settings = flags.settings()?;
+    if validate {
+        eprintln!("configuration OK");
+        return Ok(());
+    }
+    log::set_debug(settings.debug);
+    let pidfile = settings.pidfile.clone();
+    let engine = Engine::open(settings)?;
+    let served = api::serve(&engine, || ready(pidfile.as_deref()));
+    if !engine.settings.live_restore {
+        engine.stop_all();
+    }
+    if let Some(pidfile) = &pidfile {
+        fs::remove_file(pidfile).during("remove", pidfile)?;
+    }
+    served
+}
+
+/// Clients can come: the process ID is written and the service manager is told, sd_notify(3).
+fn ready(pidfile: Option<&Path>) -> Result<()> {
+    if let Some(path) = pidfile {
+        fs::write(path, std::process::id().to_string()).during("write", path)?;
+    }
+    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
+        let tell = || UnixDatagram::unbound()?.send_to(b"READY=1", &socket);
+        tell().while_doing("tell the service manager")?;
+    }
+    log::info(&format!("API listen, version {}", api::NEWEST));
+    Ok(())
+}

@@ -1,10 +1,13 @@
 //! How the engine was told to be: daemon.json's fields and the flags that stand above them.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 
 use crate::wire::{LogConfig, Ulimit};
+
+/// The group that may use the Unix socket, if it is there.
+pub(crate) const DEFAULT_GROUP: &str = "docker";
 
 /// The settings of one engine. Sizes are bytes, times seconds.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub(crate) struct Settings {
     /// Group that may use the Unix socket.
     pub(crate) group: String,
     pub(crate) tls: Option<Tls>,
+    /// TCP on a loopback address may go without TLS.
+    pub(crate) plain_tcp: bool,
     /// By name. `knarr` and its alias `runc` are always there.
     pub(crate) runtimes: BTreeMap<String, Runtime>,
     pub(crate) default_runtime: String,
@@ -82,4 +87,47 @@ pub(crate) struct Runtime {
 pub(crate) enum CgroupDriver {
     Cgroupfs,
     Systemd,
+}
+
+impl Settings {
+    /// What holds when nothing is said. `beside` is the folder of our own programs.
+    pub(crate) fn new(beside: &Path) -> Self {
+        let knarr = Runtime { path: beside.join("knarr"), arguments: Vec::new() };
+        let init = ["/usr/bin/docker-init", "/usr/libexec/docker/docker-init", "/usr/bin/tini-static", "/usr/bin/catatonit"];
+        Self {
+            data_root: "/var/lib/knarr".into(),
+            exec_root: "/run/knarrd".into(),
+            pidfile: Some("/run/knarrd.pid".into()),
+            listen: Vec::new(),
+            group: DEFAULT_GROUP.to_owned(),
+            tls: None,
+            plain_tcp: false,
+            runtimes: BTreeMap::from([("knarr".to_owned(), knarr.clone()), ("runc".to_owned(), knarr)]),
+            default_runtime: "runc".to_owned(),
+            monitor: beside.join("knarr-monitor"),
+            netns: beside.join("knarr-netns"),
+            init: init.into_iter().map(PathBuf::from).find(|path| path.exists()),
+            log: LogConfig { kind: "json-file".to_owned(), config: BTreeMap::new() },
+            cgroup_driver: CgroupDriver::Cgroupfs,
+            cgroup_parent: String::new(),
+            default_ulimits: BTreeMap::new(),
+            default_shm_size: 64 << 20,
+            bridge: "docker0".to_owned(),
+            bridge_address: None,
+            firewall_table: "knarr".to_owned(),
+            icc: true,
+            ip_masquerade: true,
+            publish_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            mtu: None,
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+            labels: Vec::new(),
+            shutdown_timeout: 15,
+            live_restore: true,
+            debug: false,
+        }
+    }
 }

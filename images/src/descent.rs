@@ -100,6 +100,12 @@ impl Walk {
         Ok(Self { descent, path: Vec::new(), at_entry: false, names })
     }
 
+    /// A walk through one file of a directory, by its name there.
+    pub(crate) fn through(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Self, Errno> {
+        let names = vec![vec![name.to_vec()].into_iter()];
+        Ok(Self { descent: Descent::new(parent)?, path: Vec::new(), at_entry: false, names })
+    }
+
     /// The directory that the walk is in.
     pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         self.descent.dir()

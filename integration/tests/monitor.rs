@@ -5,7 +5,8 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -373,6 +374,31 @@ cases! {
         let (out, _, news) = client.rest();
         assert_eq!((out.as_slice(), &news["exit"]["code"]), (&b"text"[..], &json!(4)));
         assert_eq!(monitor.end()["code"], 4);
+        drop(container);
+    }
+
+    v1 fn a_client_that_was_there_first_gets_the_first_byte(world) {
+        let container = world.up_waiting();
+        let process = world.file("process.json", &json!({
+            "args": ["sh", "-c", "echo at once; exit 4"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
+        }).to_string());
+        let act = json!({"exec": {"id": world.id, "process": process}});
+        for turn in 0..20 {
+            let (mut command, dir) = command(world, &format!("early-{turn}"), &task(world, &act, &json!({})));
+            let listener = UnixListener::bind(dir.join("monitor.sock")).expect("listen");
+            let stream = UnixStream::connect(dir.join("monitor.sock")).expect("connect");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+            let mut client = Client(stream);
+            let attach = json!({"attach": {"stdin": false, "stdout": true, "stderr": true}});
+            client.send(CONTROL, attach.to_string().as_bytes());
+            command.stdin(Stdio::from(OwnedFd::from(listener))).stdout(Stdio::null());
+            let mut child = command.spawn().expect("start the monitor");
+            drop(command);
+            assert_eq!(client.receive().expect("an answer"), (CONTROL, br#"{"done":true}"#.to_vec()));
+            let (out, _, news) = client.rest();
+            assert_eq!((out.as_slice(), &news["exit"]["code"]), (&b"at once\n"[..], &json!(4)));
+            assert!(exit_within(&mut child, PATIENCE).expect("it ends").success());
+        }
         drop(container);
     }
 

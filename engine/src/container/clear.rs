@@ -12,6 +12,7 @@ use super::{Container, exec};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::network;
+use crate::oci;
 use crate::runtime::Runtime;
 
 impl Engine {
@@ -30,6 +31,7 @@ impl Engine {
                 Runtime::named(&self.settings, &record.host_config.runtime)?.delete(&container.id)
             }),
             network::disconnect(self, &record, &container.folder),
+            oci::shared_memory::unmount_left(&container.folder),
             unmount_root(&run),
             remove(&run),
         ];

@@ -73,7 +73,8 @@ impl Engine {
                 }
                 Err(error) => return Err(missing(&path, name, error)),
             };
-            let policy = unpack::Policy { keep_kinds: put.keep_kinds, ..unpack::Policy::files() };
+            let onto = if put.keep_kinds { unpack::Onto::FilesOfTheirKind } else { unpack::Onto::Files };
+            let policy = unpack::Policy { onto, ..unpack::Policy::default() };
             unpack::layer(archive, folder.as_fd(), &policy).map(drop).map_err(|error| Error::invalid(error))
         })
     }

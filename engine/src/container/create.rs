@@ -37,14 +37,19 @@ impl Engine {
         super::merge::merge(&mut config, &image_config)?;
         let warnings =
             super::validate::validate(&mut config, &mut host_config, &networking_config, &self.settings)?;
+        for mode in [&mut host_config.network_mode, &mut host_config.pid_mode, &mut host_config.ipc_mode] {
+            self.name_by_id(mode)?;
+        }
         let id = new_id()?;
         let name = self.take_name(name, &id)?;
-        if config.hostname.is_empty() && !matches!(host_config.network_mode.as_str(), "host")
+        if config.hostname.is_empty()
+            && !matches!(host_config.network_mode.as_str(), "host")
             && !host_config.network_mode.starts_with("container:")
         {
             id.get(..12).unwrap_or(&id).clone_into(&mut config.hostname);
         }
-        let mut command = config.entrypoint.iter().chain(&config.cmd).flat_map(|words| words.0.iter().cloned());
+        let mut command =
+            config.entrypoint.iter().chain(&config.cmd).flat_map(|words| words.0.iter().cloned());
         let path = command.next().ok_or_else(|| Error::invalid("no command specified"))?;
         let record = Record {
             args: command.collect(),
@@ -57,6 +62,7 @@ impl Engine {
             config,
             host_config,
             mounts: Vec::new(),
+            mount_details: BTreeMap::new(),
             ports: BTreeMap::new(),
             state: State::default(),
             restart_count: 0,
@@ -94,6 +100,14 @@ impl Engine {
         let snapshot = self.images.prepare(&record.id, &image, "container")?;
         let root = self.images.view(&snapshot, Access::ReadOnly)?;
         record.mounts = volume::plan(self, record, root.as_fd())?;
+        Ok(())
+    }
+
+    /// `container:NAME` becomes `container:ID`: the other may be renamed.
+    fn name_by_id(&self, mode: &mut String) -> Result<()> {
+        if let Some(name) = mode.strip_prefix("container:") {
+            *mode = format!("container:{}", self.containers.find(name)?.id);
+        }
         Ok(())
     }
 

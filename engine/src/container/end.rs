@@ -63,7 +63,10 @@ impl Engine {
         let now = Timestamp::now();
         let exit = exit.unwrap_or(Exit { code: LOST, finished: now, log_error: None });
         if let Some(error) = &exit.log_error {
-            log::warn(&format!("the log of container {} is incomplete: {error}", container.record().short_id()));
+            log::warn(&format!(
+                "the log of container {} is incomplete: {error}",
+                container.record().short_id()
+            ));
         }
         let record = container.record();
         let memory_ran_out = record.memory_cgroup.as_deref().is_some_and(|cgroup| oom::kills(cgroup) > 0);
@@ -74,7 +77,8 @@ impl Engine {
         if memory_ran_out {
             self.events.of_container("oom", &record, &[]);
         }
-        let lasted = before.state.started.map_or(0, |started| exit.finished.duration_since(started).as_secs());
+        let lasted =
+            before.state.started.map_or(0, |started| exit.finished.duration_since(started).as_secs());
         let special = [("exitCode", exit.code.to_string()), ("execDuration", lasted.max(0).to_string())];
         self.events.of_container("die", &record, &special);
         for (name, endpoint) in &before.networks {

@@ -176,7 +176,8 @@ fn write_process(record: &Record, check: &Check, path: &PathBuf) -> Result<()> {
     let root = File::open(&root).during("open", root.as_ref())?;
     let asked = ExecCreate { cmd: check.command.clone(), ..ExecCreate::default() };
     let process = oci::process(record, &asked, None, root.as_fd())?;
-    let text = serde_json::to_vec(&process).map_err(|error| Error::system(format!("write a process: {error}")))?;
+    let text =
+        serde_json::to_vec(&process).map_err(|error| Error::system(format!("write a process: {error}")))?;
     fs::write(path, text).during("write", path)
 }
 
@@ -207,7 +208,8 @@ impl Output {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error).while_doing("poll"),
             }
-            let (ended, readable) = (!fds[0].revents().is_empty(), fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
+            let (ended, readable) =
+                (!fds[0].revents().is_empty(), fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
             drop(fds);
             if readable {
                 open = self.read()?;

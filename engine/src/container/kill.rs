@@ -133,9 +133,15 @@ mod tests {
 
     #[test]
     fn signals_have_names_and_numbers() {
-        for (text, number) in
-            [("HUP", 1), ("SIGHUP", 1), ("sighup", 1), ("9", 9), ("RTMIN+1", 35), ("SIGRTMAX-2", 62), ("64", 64)]
-        {
+        for (text, number) in [
+            ("HUP", 1),
+            ("SIGHUP", 1),
+            ("sighup", 1),
+            ("9", 9),
+            ("RTMIN+1", 35),
+            ("SIGRTMAX-2", 62),
+            ("64", 64),
+        ] {
             assert_eq!(signal_number(text).unwrap(), number, "{text}");
         }
         for text in ["", "0", "65", "-1", "SIGFOO", "RTMIN+40", "RTMAX-x", "SIG"] {

@@ -11,7 +11,11 @@ mod create;
 mod end;
 mod exec;
 mod health;
+mod inspect;
 mod kill;
+mod list;
+mod merge;
+mod names;
 mod oom;
 mod pause;
 mod record;
@@ -19,8 +23,13 @@ mod remove;
 mod rename;
 mod restart;
 mod root;
+#[cfg(test)]
+mod sample;
 mod start;
+mod status;
 mod stop;
+mod update;
+mod validate;
 mod wait;
 
 use std::path::PathBuf;
@@ -35,10 +44,13 @@ pub(crate) use attach::{Attach, Attached};
 pub(crate) use copy::Put;
 pub(crate) use create::{Created, new_id};
 pub(crate) use exec::{ExecStart, Execs};
+pub(crate) use inspect::Size;
 pub(crate) use kill::signal_number;
+pub(crate) use list::ListQuery;
 pub(crate) use record::{Health, Probe, Record, State, Status};
 pub(crate) use remove::Remove;
 pub(crate) use stop::Stop;
+pub(crate) use validate::for_version;
 pub(crate) use wait::{Condition, Wait};
 
 /// Whether an act had anything to do.
@@ -82,8 +94,7 @@ pub(crate) struct Turn {
 impl Container {
     pub(crate) fn new(folder: PathBuf, record: Record) -> Self {
         let state = &record.state;
-        let turn =
-            Turn { running: state.status.is_running(), exit_code: state.exit_code, ..Turn::default() };
+        let turn = Turn { running: state.status.is_running(), exit_code: state.exit_code, ..Turn::default() };
         Self {
             id: record.id.clone(),
             folder,

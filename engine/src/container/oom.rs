@@ -44,7 +44,10 @@ mod tests {
     #[test]
     fn the_memory_controller_is_found_in_both_versions() {
         assert_eq!(place("0::/docker/x\n"), Some((None, "/docker/x")));
-        assert_eq!(place("8:memory:/docker/x\n1:name=systemd:/\n0::/y\n"), Some((Some("memory"), "/docker/x")));
+        assert_eq!(
+            place("8:memory:/docker/x\n1:name=systemd:/\n0::/y\n"),
+            Some((Some("memory"), "/docker/x"))
+        );
         assert_eq!(place("1:cpu,memory:/a:b\n"), Some((Some("memory"), "/a:b")));
         assert_eq!(place("1:cpu:/a\n"), None);
     }
@@ -53,9 +56,11 @@ mod tests {
     fn kills_are_counted_in_both_versions() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(kills(folder.path()), 0);
-        fs::write(folder.path().join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n").unwrap();
+        fs::write(folder.path().join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+            .unwrap();
         assert_eq!(kills(folder.path()), 3);
-        fs::write(folder.path().join("memory.events"), "low 0\noom 1\noom_kill 2\noom_group_kill 0\n").unwrap();
+        fs::write(folder.path().join("memory.events"), "low 0\noom 1\noom_kill 2\noom_group_kill 0\n")
+            .unwrap();
         assert_eq!(kills(folder.path()), 2);
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{During as _, Error, Result};
+use crate::volume;
 use crate::wire::{Config, EndpointSettings, HostConfig, MountPoint, PortBinding};
 
 const FILE: &str = "container.json";
@@ -29,6 +30,9 @@ pub(crate) struct Record {
     pub(crate) host_config: HostConfig,
     /// In the order in which they are mounted.
     pub(crate) mounts: Vec<MountPoint>,
+    /// What the engine has to know of them beside that, by destination.
+    #[serde(default)]
+    pub(crate) mount_details: BTreeMap<String, volume::Details>,
     /// By name of the network. Addresses are those of the current run.
     pub(crate) networks: BTreeMap<String, EndpointSettings>,
     /// Host ports of the current run, by `PORT/PROTOCOL`.

@@ -62,7 +62,8 @@ impl Engine {
 }
 
 fn bind(root: BorrowedFd<'_>, source: &Path, target: &str) -> Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = match open_tree(rustix::fs::CWD, source, flags) {
         Ok(tree) => tree,
         // It is made when the container starts.
@@ -104,11 +105,7 @@ fn make(root: BorrowedFd<'_>, target: &str, folder: bool) -> Result<OwnedFd> {
 }
 
 /// Opens a path in the container.
-pub(super) fn open(
-    root: BorrowedFd<'_>,
-    path: impl rustix::path::Arg,
-    flags: OFlags,
-) -> io::Result<OwnedFd> {
+pub(super) fn open(root: BorrowedFd<'_>, path: impl rustix::path::Arg, flags: OFlags) -> io::Result<OwnedFd> {
     Ok(openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE)?)
 }
 

@@ -29,7 +29,7 @@ const NOT_FOUND: i32 = 127;
 const NOT_STARTED: i32 = 128;
 
 /// Folder of the monitor in a container's run folder.
-pub(super) const MONITOR: &str = "monitor";
+pub(super) const MONITOR: &str = "m";
 
 /// A process that runs, and who tells of its end.
 struct Launched {
@@ -99,7 +99,10 @@ impl Engine {
         let root = self.mount_root(&record, &run)?;
         let sandbox = network::connect(self, &record, &container.folder)?;
         network::files::write(&record, &sandbox, &self.settings, &container.folder)?;
-        let mounts = volume::sources(self, &record)?;
+        oci::shared_memory::prepare(&record, &container.folder)?;
+        // They hold what they name until the runtime has mounted it.
+        let sources = volume::sources(self, &record)?;
+        let mounts: Vec<oci::Mount> = sources.iter().map(to_mount).collect();
         let spec = oci::Spec {
             record: &record,
             settings: &self.settings,
@@ -198,7 +201,37 @@ impl Engine {
             Ok(Some(PathBuf::from(format!("/proc/{}/ns/{namespace}", other.state.pid))))
         };
         let host = &record.host_config;
-        Ok(oci::Joined { pid: of(&host.pid_mode, "pid")?, ipc: of(&host.ipc_mode, "ipc")? })
+        let shm = match host.ipc_mode.strip_prefix("container:") {
+            Some(name) => {
+                let other = self.containers.find(name)?;
+                if other.record().host_config.ipc_mode == "private" {
+                    let hint = "(hint: use IpcMode:shareable for the donor container)";
+                    return Err(Error::conflict(format!("cannot join IPC of container {name}: non-shareable IPC {hint}")));
+                }
+                Some(oci::shared_memory::folder(&other.folder))
+            }
+            None => None,
+        };
+        Ok(oci::Joined { pid: of(&host.pid_mode, "pid")?, ipc: of(&host.ipc_mode, "ipc")?, shm })
+    }
+}
+
+/// A planned mount as the configuration has it.
+fn to_mount(planned: &volume::Planned) -> oci::Mount {
+    let target = planned.target.clone();
+    match &planned.source {
+        volume::Source::Tmpfs(options) => oci::Mount::Tmpfs { target, options: options.join(",") },
+        volume::Source::Bind { path, access, propagation, recursive, .. } => oci::Mount::Bind(oci::Bind {
+            source: path.clone(),
+            target,
+            access: match access {
+                volume::Access::Writable => oci::Access::Writable,
+                volume::Access::ReadOnly => oci::Access::ReadOnly,
+                volume::Access::ReadOnlyRecursive => oci::Access::RecursivelyReadOnly,
+            },
+            propagation: propagation.clone(),
+            recursive: *recursive,
+        }),
     }
 }
 
@@ -235,7 +268,11 @@ pub(super) fn write_configuration(configuration: &impl serde::Serialize, bundle:
 fn classify(error: Error) -> (i32, Error) {
     let text = &error.message;
     let found = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let (code, note) = if found(&["executable file not found", "no such file or directory", "system cannot find the file specified"]) {
+    let (code, note) = if found(&[
+        "executable file not found",
+        "no such file or directory",
+        "system cannot find the file specified",
+    ]) {
         (NOT_FOUND, "")
     } else if found(&["is a directory"]) {
         (NOT_EXECUTABLE, ": permission denied")

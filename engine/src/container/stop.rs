@@ -47,13 +47,31 @@ impl Engine {
         let ended = |turn: &super::Turn| turn.ends > ends || turn.removed;
         if let Err(error) = signalled {
             // It may have ended by itself meanwhile.
-            return if container.wait_until(Some(Duration::from_secs(2)), ended) { Ok(()) } else { Err(error) };
+            return if container.wait_until(Some(Duration::from_secs(2)), ended) {
+                Ok(())
+            } else {
+                Err(error)
+            };
         }
         if container.record().state.status == Status::Paused {
             Runtime::named(&self.settings, &container.record().host_config.runtime)?.resume(&container.id)?;
         }
         let limit = u64::try_from(timeout).ok().map(Duration::from_secs);
         if container.wait_until(limit, ended) { Ok(()) } else { self.kill_and_wait(container) }
+    }
+
+    /// Stops all containers, at the same time, before the engine ends.
+    pub(crate) fn stop_all(self: &Arc<Self>) {
+        let timeout = i64::try_from(self.settings.shutdown_timeout).ok();
+        std::thread::scope(|scope| {
+            for container in self.containers.all() {
+                scope.spawn(move || {
+                    if let Err(error) = self.stop(&container.id, &Stop { signal: None, timeout }) {
+                        crate::log::warn(&error.within(format!("stop container {}", container.record().short_id())));
+                    }
+                });
+            }
+        });
     }
 
     /// Ends the wait of the restart policy.

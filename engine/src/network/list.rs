@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::Networks;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::wire::{Ipam, IpamConfig, Network, NetworkContainer};
+use crate::wire::{Filters, Ipam, IpamConfig, Network, NetworkContainer};
+
+const FILTERS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 
 impl Networks {
     fn predefined(&self) -> Vec<Network> {
@@ -23,8 +25,8 @@ impl Networks {
         if let Some(bridge) = &self.bridge {
             let mut network = plain("bridge", &self.identities.bridge, "bridge");
             network.ipam.config = vec![IpamConfig {
-                subnet: bridge.subnet.to_string(),
-                gateway: bridge.gateway.to_string(),
+                subnet: bridge.address().network().to_string(),
+                gateway: bridge.gateway().to_string(),
                 ..IpamConfig::default()
             }];
             network.options = bridge.options();
@@ -37,9 +39,22 @@ impl Networks {
 }
 
 impl Engine {
-    /// All networks, without their containers.
-    pub(crate) fn networks(&self) -> Vec<Network> {
-        self.networks.predefined()
+    /// The networks that the filters want, without their containers.
+    pub(crate) fn networks_matching(&self, filters: &Filters) -> Result<Vec<Network>> {
+        filters.check(&FILTERS)?;
+        let dangling = filters.flag("dangling")?;
+        let used = |network: &Network| !self.containers_on(&network.name).is_empty();
+        let wanted = |network: &Network| {
+            filters.is("driver", &network.driver)
+                && filters.begins("id", &network.id)
+                && filters.is("scope", network.scope)
+                && filters.has_labels("label", Some(&network.labels))
+                && (!filters.contains("name") || filters.values("name").any(|name| network.name.contains(name)))
+                // None of these is a user's.
+                && filters.is("type", "builtin")
+                && dangling.is_none_or(|dangling| dangling != used(network))
+        };
+        Ok(self.networks.predefined().into_iter().filter(wanted).collect())
     }
 
     /// One network by name, ID or the beginning of its ID, with the containers that are on it.

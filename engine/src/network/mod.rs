@@ -13,6 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use knarr_netns::firewall::{self, Forwarding, RuleSet, Unrelated};
+use knarr_netns::{Attachment, Cidr, Mac, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Record, lock, new_id};
@@ -35,6 +37,9 @@ pub(crate) struct Networks {
     pub(crate) identities: Identities,
     /// None: there is no default bridge.
     pub(crate) bridge: Option<Bridge>,
+    table: Table,
+    /// What becomes of packets that are none of ours.
+    unrelated: Unrelated,
     ports: Mutex<ports::Reservations>,
 }
 
@@ -46,9 +51,9 @@ pub(crate) struct Identities {
     pub(crate) none: String,
     pub(crate) created: jiff::Timestamp,
     /// Of the bridge: without one it would have that of its lowest interface, and change.
-    bridge_mac: [u8; 6],
+    bridge_mac: Mac,
     /// Address and prefix of the bridge, once chosen.
-    bridge_address: Option<String>,
+    bridge_address: Option<Cidr>,
 }
 
 /// A container's place in its networks, for one run.
@@ -63,22 +68,64 @@ pub(crate) struct Sandbox {
 }
 
 impl Networks {
-    /// Makes the default bridge and the firewall's table what they should be.
+    /// Makes the default bridge what it should be. The firewall follows when it is known what is published.
     pub(crate) fn open(settings: &Settings) -> Result<Self> {
         let path = settings.data_root.join(IDENTITIES);
         let mut identities = identities(&path)?;
-        let bridge = if settings.bridge == "none" {
-            None
+        let table = settings.firewall_table.parse().map_err(Error::invalid)?;
+        let (bridge, unrelated) = if settings.bridge == "none" {
+            (None, Unrelated::Untouched)
         } else {
-            let address = settings.bridge_address.clone().or_else(|| identities.bridge_address.clone());
-            let bridge = Bridge::open(settings, identities.bridge_mac, address.as_deref())?;
+            let asked = settings.bridge_address.as_deref().map(str::parse).transpose().map_err(Error::invalid)?;
+            let bridge = Bridge::open(settings, identities.bridge_mac, asked.or(identities.bridge_address))?;
             identities.bridge_address = Some(bridge.address());
-            Some(bridge)
+            (Some(bridge), forwarding(&settings.exec_root)?)
         };
         let text = serde_json::to_vec(&identities)
             .map_err(|error| Error::system(format!("write {}: {error}", path.display())))?;
         fs::write(&path, text).during("write", &path)?;
-        Ok(Self { identities, bridge, ports: Mutex::default() })
+        Ok(Self { identities, bridge, table, unrelated, ports: Mutex::default() })
+    }
+}
+
+/// Makes a router of the host. If that is new, it forwards for nobody but us, also for engines to come until the host is
+/// started anew: the exec root does not outlive that.
+fn forwarding(exec_root: &Path) -> Result<Unrelated> {
+    let mark = exec_root.join("turned-forwarding-on");
+    match firewall::enable_forwarding().map_err(failed)? {
+        Forwarding::TurnedOn => {
+            fs::write(&mark, "").during("write", &mark)?;
+            Ok(Unrelated::Dropped)
+        }
+        Forwarding::WasOn if fs::exists(&mark).during("look for", &mark)? => Ok(Unrelated::Dropped),
+        Forwarding::WasOn => Ok(Unrelated::Untouched),
+    }
+}
+
+fn failed(error: knarr_netns::Error) -> Error {
+    Error::system(knarr_netns::chain(&error))
+}
+
+impl Engine {
+    /// Puts the firewall's table in place, with what running containers have published.
+    pub(crate) fn publish_again(&self) -> Result<()> {
+        let Some(bridge) = &self.networks.bridge else { return Ok(()) };
+        let mut published = Vec::new();
+        for container in self.containers.all() {
+            if let Some(attachment) = read_attachment(&container.folder)? {
+                published.extend(attachment.published);
+            }
+        }
+        let rules = RuleSet {
+            table: &self.networks.table,
+            bridges: std::slice::from_ref(bridge.made()),
+            published: &published,
+            unrelated: self.networks.unrelated,
+        };
+        for warning in firewall::apply(&rules).map_err(failed)? {
+            crate::log::warn(&warning);
+        }
+        Ok(())
     }
 }
 
@@ -119,7 +166,7 @@ pub(crate) fn connect(engine: &Engine, record: &Record, folder: &Path) -> Result
     match record.network_mode() {
         "host" => Ok(alone(oci::Network::Host, named(&networks.identities.host)?)),
         "none" => {
-            write_attachment(folder, &bridge::lonely(record))?;
+            write_attachment(folder, &bridge::lonely(record, &networks.table))?;
             let network = oci::Network::Private(folder.join(ATTACHMENT));
             Ok(alone(network, named(&networks.identities.none)?))
         }
@@ -156,15 +203,20 @@ pub(crate) fn disconnect(engine: &Engine, record: &Record, folder: &Path) -> Res
     if let Some(bridge) = &engine.networks.bridge {
         bridge.release(&record.id);
     }
+    let Some(attachment) = read_attachment(folder)? else { return Ok(()) };
+    knarr_netns::teardown(&attachment).map_err(failed)?;
+    let path = folder.join(ATTACHMENT);
+    fs::remove_file(&path).during("remove", &path)
+}
+
+/// What a container's hook was told, if it may have something.
+fn read_attachment(folder: &Path) -> Result<Option<Attachment>> {
     let path = folder.join(ATTACHMENT);
     match fs::read(&path) {
-        Ok(text) => {
-            let attachment: knarr_netns::Attachment = serde_json::from_slice(&text)
-                .map_err(|error| Error::system(format!("read {}: {error}", path.display())))?;
-            knarr_netns::teardown(&attachment).map_err(Error::system)?;
-            fs::remove_file(&path).during("remove", &path)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| Error::system(format!("read {}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).during("read", &path),
     }
 }
@@ -177,7 +229,7 @@ pub(crate) fn adopt(engine: &Engine, record: &Record) -> Result<()> {
     lock(&engine.networks.ports).adopt(record)
 }
 
-fn write_attachment(folder: &Path, attachment: &knarr_netns::Attachment) -> Result<()> {
+fn write_attachment(folder: &Path, attachment: &Attachment) -> Result<()> {
     let path = folder.join(ATTACHMENT);
     let text = serde_json::to_vec(attachment)
         .map_err(|error| Error::system(format!("write {}: {error}", path.display())))?;

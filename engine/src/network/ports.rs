@@ -23,6 +23,22 @@ pub(super) enum Protocol {
     Udp,
 }
 
+impl Published {
+    /// As the firewall has it, for the container at an address.
+    pub(super) fn to(&self, container_ip: Ipv4Addr) -> knarr_netns::Published {
+        knarr_netns::Published {
+            transport: match self.protocol {
+                Protocol::Tcp => knarr_netns::Transport::Tcp,
+                Protocol::Udp => knarr_netns::Transport::Udp,
+            },
+            host_ip: Some(self.host_ip).filter(|ip| !ip.is_unspecified()),
+            host_port: self.host_port,
+            container_ip,
+            container_port: self.container_port,
+        }
+    }
+}
+
 /// What all containers hold.
 #[derive(Default)]
 pub(super) struct Reservations {

@@ -50,3 +50,13 @@ pub(crate) struct ExecProcess {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) user: String,
 }
+
+/// The body of `POST /exec/{id}/start`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ExecStart {
+    pub(crate) detach: bool,
+    pub(crate) tty: bool,
+    /// Rows and columns.
+    pub(crate) console_size: Option<[u32; 2]>,
+}

@@ -10,18 +10,21 @@ mod event;
 mod exec;
 mod filters;
 mod host_config;
+pub(crate) mod mount_options;
 mod network;
+pub(crate) mod request;
 mod stats;
 mod timestamp;
+mod volume;
 
-pub(crate) use archive::PathStat;
+pub(crate) use archive::{FileChange, PathStat};
 pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
 pub(crate) use container::{
     ContainerInspect, ContainerSummary, ContainersPruned, GraphDriver, HealthInspect, HostConfigSummary,
-    NetworkSettings, NetworkSettingsSummary, Port, ProbeInspect, StateInspect, TopAnswer, Update, go_time,
+    NetworkSettings, NetworkSettingsSummary, Port, ProbeInspect, StateInspect, TopAnswer, go_time,
 };
 pub(crate) use event::EventMessage;
-pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess};
+pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess, ExecStart};
 pub(crate) use filters::{Filters, Patterns};
 pub(crate) use host_config::{
     BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
@@ -30,5 +33,8 @@ pub(crate) use host_config::{
 pub(crate) use network::{
     EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
 };
-pub(crate) use stats::{BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer, Throttling};
+pub(crate) use stats::{
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer, Throttling,
+};
 pub(crate) use timestamp::{point_in_time, unix_time};
+pub(crate) use volume::{Labels, Volume, VolumeCreate, VolumeList, VolumeUsage, VolumesPruned};

@@ -17,7 +17,10 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::thread;
 
+use rustix::io::Errno;
+
 use crate::archive::{Error, Result, Writer};
+use crate::descent::Walk;
 use crate::unpack::{Privileges, Shift};
 use crate::{Digest, Hasher};
 pub(crate) use changes::Changes;
@@ -64,12 +67,20 @@ pub(crate) fn selected(
     style: &Style,
     selection: Selection<'_>,
 ) -> Result<Layer> {
-    apart(|| write(upper, out, style, Tree::Upper(selection.omitted), selection.root))
+    apart(|| {
+        let root = selection.root.then_some(upper);
+        write(Walk::new(upper), out, style, Tree::Upper(selection.omitted), root)
+    })
 }
 
 /// Writes the archive of a tree in which nothing stands for anything else, without an entry for its root.
 pub fn tree(root: BorrowedFd<'_>, out: impl Write + Send) -> Result<Layer> {
-    apart(|| write(root, out, &Style::default(), Tree::Plain, false))
+    apart(|| write(Walk::new(root), out, &Style::default(), Tree::Plain, None))
+}
+
+/// The same of one file of `parent`, with all that is in it: its entries' names begin with `name`.
+pub fn named(parent: BorrowedFd<'_>, name: &[u8], out: impl Write + Send) -> Result<Layer> {
+    apart(|| write(Walk::through(parent, name), out, &Style::default(), Tree::Plain, None))
 }
 
 /// What `upper` changes of `lower`, which has the attributes of `root` as its root's. Of the absolute paths `hidden`, and
@@ -97,17 +108,17 @@ fn apart<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
 }
 
 fn write(
-    root: BorrowedFd<'_>,
+    walk: std::result::Result<Walk, Errno>,
     out: impl Write,
     style: &Style,
     tree: Tree<'_>,
-    with_root: bool,
+    root: Option<BorrowedFd<'_>>,
 ) -> Result<Layer> {
     let mut archive = Archive::new(Writer::new(Hashed { out, hasher: Hasher::new() }), tree, style);
-    if with_root {
+    if let Some(root) = root {
         archive.root(root)?;
     }
-    archive.content(root)?;
+    archive.content(walk)?;
     let entries = archive.entries();
     let Hashed { mut out, hasher } = archive.finish()?;
     out.flush().map_err(Error::Write)?;

@@ -56,9 +56,9 @@ impl<'a, W: Write> Archive<'a, W> {
         }
     }
 
-    /// All that is in the root.
-    pub(super) fn content(&mut self, root: BorrowedFd<'_>) -> Result<()> {
-        let mut walk = Walk::new(root).map_err(|error| Error::entry("list", b"/", error))?;
+    /// All that a walk comes to.
+    pub(super) fn content(&mut self, walk: std::result::Result<Walk, Errno>) -> Result<()> {
+        let mut walk = walk.map_err(|error| Error::entry("list", b"/", error))?;
         while let Some(step) = walk.next().map_err(|error| Error::entry("list", walk.path(), error))? {
             if step == Step::Entry && self.entry(&walk)? {
                 walk.enter().map_err(|error| Error::entry("open", walk.path(), error))?;

@@ -50,7 +50,15 @@ impl Scope {
         Self { repository: repository.to_owned(), access, also_pull: None }
     }
 
+    /// Of who only wants to be known.
+    pub(super) fn nothing() -> Self {
+        Self::new("", Access::Pull)
+    }
+
     fn texts(&self) -> Vec<String> {
+        if self.repository.is_empty() {
+            return Vec::new();
+        }
         let actions = match self.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, fchmod, fchown, mkdirat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::Policy;
-use super::Privileges;
 use super::attributes::{Owners, Skipped, check_xattrs, set_xattrs};
 use super::crew::{Crew, Task};
 use super::directories::Directories;
 use super::maker::{Form, Leaf};
 use super::name::{self, Meaning};
 use super::tree::{Dir, Key, Tree, set_opaque};
+use super::{Onto, Policy, Privileges};
 use crate::archive::{Entry, Error, Kind, Reader, Result};
 
 #[derive(Default)]
@@ -90,7 +89,10 @@ impl<'scope> Applier<'scope> {
     fn entry(&mut self, entry: Entry) -> Result<Option<usize>> {
         let refused = |reason| Error::refused(&entry.path, reason);
         let path = name::clean(&entry.path).map_err(refused)?.into_owned();
-        let meaning = name::meaning(&path).map_err(refused)?;
+        let meaning = match self.policy.onto {
+            Onto::Nothing => name::meaning(&path).map_err(refused)?,
+            Onto::Files | Onto::FilesOfTheirKind => name::plain(&path),
+        };
         check_xattrs(&entry, &self.policy)?;
         match meaning {
             Meaning::Aufs => {}
@@ -109,10 +111,29 @@ impl<'scope> Applier<'scope> {
             }
             Meaning::File(folder, name) => {
                 let parent = self.folder(folder, &entry)?;
+                if self.policy.onto == Onto::FilesOfTheirKind {
+                    self.check_kind(&parent, name, &entry)?;
+                }
                 return self.file(parent, &path, name, entry);
             }
         }
         Ok(None)
+    }
+
+    /// Refuses an entry that would take the place of something of another kind.
+    fn check_kind(&mut self, parent: &Dir, name: &[u8], entry: &Entry) -> Result<()> {
+        self.settle_on(self.tree.key(parent, name));
+        let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+        let there = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        match (there, entry.kind == Kind::Directory) {
+            (true, false) => {
+                Err(Error::refused(&entry.path, "it would overwrite a directory with a non-directory"))
+            }
+            (false, true) => {
+                Err(Error::refused(&entry.path, "it would overwrite a non-directory with a directory"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn file(&mut self, parent: Arc<Dir>, path: &[u8], name: &[u8], entry: Entry) -> Result<Option<usize>> {

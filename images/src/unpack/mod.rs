@@ -32,6 +32,19 @@ pub struct Policy {
     pub limits: Limits,
     pub privileges: Privileges,
     pub shift: Option<Shift>,
+    pub onto: Onto,
+}
+
+/// What is there before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Onto {
+    /// Nothing: a layer is made, and names of whiteouts are whiteouts.
+    #[default]
+    Nothing,
+    /// Files of somebody: names are names. An entry takes the place of what is there, whatever that is.
+    Files,
+    /// The same, but a directory does not take the place of anything else, nor the reverse.
+    FilesOfTheirKind,
 }
 
 /// What no layer may exceed. Reading stops at the first byte or entry beyond.
@@ -107,7 +120,8 @@ pub struct Applied {
     pub skipped_xattrs: u64,
 }
 
-/// Unpacks a layer, compressed or not, into `root`, which must be empty and nobody else's. `archive` is read to its end.
+/// Unpacks a layer, compressed or not, into `root`, to which nobody else may write meanwhile. It must be empty, unless the
+/// policy knows of files there. `archive` is read to its end.
 ///
 /// Nothing is synced. After an error the directory holds an unknown part of the layer, and nothing outside has changed.
 pub fn layer(archive: impl Read + Send, root: BorrowedFd<'_>, policy: &Policy) -> Result<Applied> {

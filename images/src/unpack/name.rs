@@ -73,6 +73,15 @@ pub(super) fn meaning(path: &[u8]) -> Result<Meaning<'_>, &'static str> {
     }
 }
 
+/// Reads a clean path of an archive that has no whiteouts.
+pub(super) fn plain(path: &[u8]) -> Meaning<'_> {
+    if path.is_empty() {
+        return Meaning::Root;
+    }
+    let (folder, name) = split(path);
+    Meaning::File(folder, name)
+}
+
 /// Directory and last component; the directory of a single component is empty.
 pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
