@@ -38,7 +38,7 @@ pub(super) async fn route(
         (&Method::POST, ["create"]) => create(engine, request).await,
         (&Method::POST, ["prune"]) => {
             let filters = Filters::parse(request.query.text("filters").unwrap_or_default())?;
-            Ok(answer::ok(&blocking(&engine, move |engine| { let _ = (engine, &filters); super::route::later::<()>("prune") }).await?))
+            Ok(answer::ok(&blocking(&engine, move |engine| engine.prune_containers(&filters)).await?))
         }
         (&Method::DELETE, [name]) => {
             let query = &request.query;

@@ -18,13 +18,14 @@ mod merge;
 mod names;
 mod oom;
 mod pause;
+mod prune;
 mod record;
 mod remove;
 mod rename;
 mod restart;
 mod root;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod start;
 mod status;
 mod stop;
