@@ -39,11 +39,6 @@ pub(crate) fn json_file(record: &Record, folder: &Path) -> Option<PathBuf> {
     Format::of(record, folder).filter(|(format, _)| *format == Format::JsonFile).map(|(_, path)| path)
 }
 
-/// Refuses drivers and options that there are not, before a container is made.
-pub(crate) fn check(config: &LogConfig) -> Result<()> {
-    options(config).map(drop)
-}
-
 /// What the monitor is to be told. Makes the folder that the log is in.
 pub(crate) fn destination(record: &Record, folder: &Path) -> Result<Log> {
     let Some(options) = options(&record.host_config.log_config)? else { return Ok(Log::None) };
@@ -282,7 +277,7 @@ mod tests {
             ),
             (config("json-file", &[("mode", "x")]), "logger: logging mode not supported: x"),
         ] {
-            assert_eq!(check(&config).unwrap_err().message, why);
+            assert_eq!(options(&config).unwrap_err().message, why);
         }
     }
 
