@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use knarr_images::{Digest, Store};
 
-use super::{Record, Status};
+use super::Record;
 use crate::engine::{Containers, Engine};
 use crate::error::{Error, Result};
 use crate::wire::{
@@ -363,7 +363,7 @@ fn shown(endpoint: &EndpointSettings) -> EndpointSettings {
 mod tests {
     use knarr_images::store::WhenBusy;
 
-    use super::super::{Container, Health, State, sample};
+    use super::super::{Container, Health, State, Status, sample};
     use super::*;
     use crate::wire::{MountPoint, PortBinding};
 
@@ -436,7 +436,9 @@ mod tests {
 
     fn five() -> World {
         let world = World::new();
-        records().iter().for_each(|record| world.add(record));
+        for record in records() {
+            world.add(&record);
+        }
         world
     }
 

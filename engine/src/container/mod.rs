@@ -25,7 +25,7 @@ mod rename;
 mod restart;
 mod root;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod start;
 mod status;
 mod stop;

@@ -19,6 +19,7 @@ pub(crate) fn record(digit: char, name: &str) -> Record {
         config: Config { image: "busybox".to_owned(), ..Config::default() },
         host_config: HostConfig { network_mode: "bridge".to_owned(), ..HostConfig::default() },
         mounts: Vec::new(),
+        mount_details: BTreeMap::new(),
         networks: BTreeMap::new(),
         ports: BTreeMap::new(),
         state: State::default(),

@@ -13,7 +13,7 @@ use crate::monitor::{Log, LogFiles};
 use crate::wire::LogConfig;
 
 /// Docker's defaults of the driver `local`.
-const LOCAL_SIZE: u64 = 20_000_000;
+const LOCAL_SIZE: u64 = 20 * 1024 * 1024;
 const LOCAL_FILES: u32 = 5;
 
 /// How entries are written.
@@ -37,11 +37,6 @@ impl Format {
 /// The log of a container that logs in the format that other programs read as well.
 pub(crate) fn json_file(record: &Record, folder: &Path) -> Option<PathBuf> {
     Format::of(record, folder).filter(|(format, _)| *format == Format::JsonFile).map(|(_, path)| path)
-}
-
-/// Refuses drivers and options that there are not, before a container is made.
-pub(crate) fn check(config: &LogConfig) -> Result<()> {
-    options(config).map(drop)
 }
 
 /// What the monitor is to be told. Makes the folder that the log is in.
@@ -82,19 +77,7 @@ fn options(config: &LogConfig) -> Result<Option<Options>> {
         "local" => ("local", (Some(LOCAL_SIZE), LOCAL_FILES, true)),
         other => return Err(Error::invalid(format!("logger: no log driver named '{other}' is registered"))),
     };
-    for name in config.config.keys() {
-        match (name.as_str(), driver) {
-            ("max-size" | "max-file" | "compress", _) => {}
-            ("labels" | "labels-regex" | "env" | "env-regex" | "tag", "json-file") => {}
-            // The driver takes it and has no use for it, as with Docker.
-            ("labels" | "env" | "labels-regex" | "env-regex" | "tag", "local") => {}
-            // How the engine is fed, which the monitor does not need: it never makes the process wait for a log.
-            ("mode" | "max-buffer-size", _) => {}
-            _ => {
-                return Err(Error::invalid(format!("unknown log opt '{name}' for {driver} log driver")));
-            }
-        }
-    }
+    check_names(config, driver)?;
     let option = |name: &str| config.config.get(name).map(String::as_str);
     let max_size = option("max-size").map(size).transpose()?.or(defaults.0);
     let keep =
@@ -105,12 +88,33 @@ fn options(config: &LogConfig) -> Result<Option<Options>> {
     if keep < 1 {
         return Err(Error::invalid("max-file cannot be less than 1"));
     }
-    if compress == Some(true) && (keep < 2 || max_size.is_none()) {
-        let why = "compress cannot be true when max-file is less than 2 or max-size is not set";
+    let compress = compress.unwrap_or(defaults.2);
+    if compress && (keep < 2 || max_size.is_none()) {
+        let why = match driver {
+            "local" => "compression cannot be enabled when max file count is 1",
+            _ => "compress cannot be true when max-file is less than 2 or max-size is not set",
+        };
         return Err(Error::invalid(why));
     }
     check_mode(option("mode"), option("max-buffer-size"))?;
-    Ok(Some(Options { max_size, keep, compress: compress.unwrap_or(defaults.2 && keep > 1) }))
+    Ok(Some(Options { max_size, keep, compress }))
+}
+
+fn check_names(config: &LogConfig, driver: &str) -> Result<()> {
+    let known = |name: &str| match name {
+        // How the engine is fed, which the monitor does not need: no output waits for the engine.
+        "max-size" | "max-file" | "compress" | "mode" | "max-buffer-size" => true,
+        "labels" | "labels-regex" | "env" | "env-regex" | "tag" => driver == "json-file",
+        _ => false,
+    };
+    let text = match driver {
+        "local" => "log driver local",
+        _ => "json-file log driver",
+    };
+    match config.config.keys().find(|name| !known(name)) {
+        Some(name) => Err(Error::invalid(format!("unknown log opt '{name}' for {text}"))),
+        None => Ok(()),
+    }
 }
 
 fn check_mode(mode: Option<&str>, buffer: Option<&str>) -> Result<()> {
@@ -250,8 +254,8 @@ mod tests {
         let table = [
             (config("json-file", &[]), (None, 1, false)),
             (config("", &[("max-size", "10m"), ("max-file", "3")]), (Some(10_000_000), 3, false)),
-            (config("local", &[]), (Some(20_000_000), 5, true)),
-            (config("local", &[("max-file", "1")]), (Some(20_000_000), 1, false)),
+            (config("local", &[]), (Some(LOCAL_SIZE), 5, true)),
+            (config("local", &[("max-file", "1"), ("compress", "false")]), (Some(LOCAL_SIZE), 1, false)),
             (config("json-file", &[("mode", "non-blocking"), ("max-buffer-size", "4m")]), (None, 1, false)),
         ];
         for (config, (max_size, keep, compress)) in table {
@@ -264,6 +268,8 @@ mod tests {
                 config("json-file", &[("max-files", "3")]),
                 "unknown log opt 'max-files' for json-file log driver",
             ),
+            (config("local", &[("tag", "x")]), "unknown log opt 'tag' for log driver local"),
+            (config("local", &[("max-file", "1")]), "compression cannot be enabled when max file count is 1"),
             (config("json-file", &[("max-file", "0")]), "max-file cannot be less than 1"),
             (
                 config("json-file", &[("compress", "true")]),
@@ -271,7 +277,7 @@ mod tests {
             ),
             (config("json-file", &[("mode", "x")]), "logger: logging mode not supported: x"),
         ] {
-            assert_eq!(check(&config).unwrap_err().message, why);
+            assert_eq!(options(&config).unwrap_err().message, why);
         }
     }
 

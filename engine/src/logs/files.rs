@@ -197,7 +197,7 @@ impl Source {
         self.taken = 0;
         match &mut self.input {
             Input::Plain(file) => {
-                file.seek(SeekFrom::Start(position)).map(drop).during("seek", &self.path)?
+                file.seek(SeekFrom::Start(position)).during("seek", &self.path)?;
             }
             Input::Compressed { file, content } => {
                 file.rewind().during("seek", &self.path)?;

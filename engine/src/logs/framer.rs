@@ -106,7 +106,9 @@ mod tests {
     fn framed(framing: Framing, query: &LogQuery, entries: &[Entry]) -> Vec<u8> {
         let mut framer = Framer::new(framing, query);
         let mut out = Vec::new();
-        entries.iter().for_each(|entry| framer.write(entry, &mut out));
+        for entry in entries {
+            framer.write(entry, &mut out);
+        }
         out
     }
 

@@ -18,7 +18,7 @@ use crate::container::Status;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
-pub(crate) use destination::{check, destination, json_file};
+pub(crate) use destination::{destination, json_file};
 pub(crate) use framer::Framing;
 pub(crate) use reader::{Progress, Reader};
 

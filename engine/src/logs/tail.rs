@@ -124,14 +124,11 @@ fn local_backward(file: &File, counter: &mut Counter) -> std::io::Result<Backwar
         let Some(start) = start.filter(|_| length <= local::LONGEST) else { return Ok(Backward::Unreadable) };
         let entry = read_at(file, start, length as u64 + LENGTH)?;
         let message = entry.get(local::LENGTH..).unwrap_or_default();
-        match local::decode(message) {
-            Some(decoded) if local::length(&entry) == Some(length) => {
-                if !counter.takes(Piece::from(&decoded)) {
-                    return Ok(Backward::At(end));
-                }
-            }
-            _ if first => return Ok(Backward::Unreadable),
-            _ => {}
+        let decoded = local::decode(message).filter(|_| local::length(&entry) == Some(length));
+        match decoded.map(|decoded| counter.takes(Piece::from(&decoded))) {
+            Some(false) => return Ok(Backward::At(end)),
+            None if first => return Ok(Backward::Unreadable),
+            Some(true) | None => {}
         }
         first = false;
         end = start;

@@ -119,7 +119,7 @@ mod tests {
         let told = |watch: &mut Watch| {
             let limit = Duration::from_secs(10);
             runtime.block_on(async {
-                tokio::time::timeout(limit, watch.changes.changed()).await.unwrap().unwrap()
+                tokio::time::timeout(limit, watch.changes.changed()).await.unwrap().unwrap();
             });
         };
         fs::write(folder.path().join("new"), "x").unwrap();

@@ -1,8 +1,8 @@
-//! Containers as lists and `inspect` show them, and the bodies of what is asked of them.
+//! Containers as lists and `inspect` show them, and what is answered to acts on them.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Config, EndpointSettings, HostConfig, MountPoint, PortBinding};
 
@@ -34,8 +34,9 @@ pub(crate) struct ContainerSummary {
 }
 
 /// A port of a running container; on the host as well if it is published.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[allow(clippy::struct_field_names)] // Docker's
 pub(crate) struct Port {
     #[serde(rename = "IP", skip_serializing_if = "String::is_empty")]
     pub(crate) ip: String,
@@ -178,12 +179,6 @@ pub(crate) struct NetworkSettings {
     pub(crate) mac_address: String,
     pub(crate) networks: BTreeMap<String, EndpointSettings>,
 }
-
-/// The body of `POST /containers/{id}/update`: limits and a restart policy in the fields of `HostConfig`, of which no others
-/// count. Zero and null change nothing.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Update(pub(crate) HostConfig);
 
 /// The answer to `GET /containers/{id}/top`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -40,6 +40,7 @@ pub(crate) struct PidsStats {
 
 /// None where the kernel counts nothing of the kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_field_names)] // Docker's
 pub(crate) struct BlkioStats {
     pub(crate) io_service_bytes_recursive: Option<Vec<BlkioEntry>>,
     pub(crate) io_serviced_recursive: Option<Vec<BlkioEntry>>,
