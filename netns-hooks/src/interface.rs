@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::attachment::{Interface, IpvlanFlag, IpvlanMode, Link, MacvlanMode};
 use crate::error::{During, Error, Result};
 use crate::link_name::LinkName;
-use crate::netlink::link::{Birth, Port};
+use crate::netlink::link::{Birth, Known, Port};
 use crate::netlink::{Message, Socket, address, link, route};
 use crate::{netns, sysctl};
 
@@ -18,10 +18,13 @@ pub fn attach(netns: BorrowedFd<'_>, interface: &Interface) -> Result<()> {
     let host = Socket::route()?;
     make(&host, netns, interface).during(|| format!("make interface {}", interface.name))?;
     let configured = netns::inside(netns, || configure(interface));
-    configured.during(|| format!("configure interface {}", interface.name)).inspect_err(|_| {
-        // The failure that is reported is the first one. With one end goes the other.
-        let _ = detach(netns, interface);
-    })
+    configured
+        .and_then(|inside| announce(&host, &inside, interface))
+        .during(|| format!("configure interface {}", interface.name))
+        .inspect_err(|_| {
+            // The failure that is reported is the first one. With one end goes the other.
+            let _ = detach(netns, interface);
+        })
 }
 
 /// Takes the interface away. One that is not there is no failure, nor is a namespace that has gone: see [`forget`].
@@ -84,11 +87,18 @@ fn bridge_index(host: &Socket, name: &LinkName) -> Result<u32> {
     }
 }
 
+/// A link in the container's namespace, and a socket that stays there.
+struct Inside {
+    socket: Socket,
+    link: Known,
+}
+
 /// Runs inside. The settings come before the link is up, and the addresses as well: `arp_notify` has the kernel tell the
 /// neighbours, who may remember another MAC for an address that is given anew.
-fn configure(interface: &Interface) -> Result<()> {
+fn configure(interface: &Interface) -> Result<Inside> {
     let socket = Socket::route()?;
-    let index = link::find(&socket, &interface.name)?.index;
+    let link = link::find(&socket, &interface.name)?;
+    let index = link.index;
     let name = &interface.name;
     if interface.speaks_v6() {
         sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), "0")?;
@@ -109,7 +119,23 @@ fn configure(interface: &Interface) -> Result<()> {
         }
         batch.push(route::add(index, wanted.destination, wanted.gateway));
     }
-    socket.request(&batch)
+    socket.request(&batch)?;
+    Ok(Inside { socket, link })
+}
+
+/// Has the neighbours told where they can hear it. Nothing passes a link before the kernel has noticed, at its leisure, that
+/// it has a carrier: the port of the bridge, the bridge itself when this is its first port, and the end inside. A
+/// container that is faster than that loses a packet, and a second by it. Asking for the links makes the kernel notice; and
+/// a MAC that is set once more is told once more (`arp_notify`).
+fn announce(host: &Socket, inside: &Inside, interface: &Interface) -> Result<()> {
+    let Link::Bridge { bridge, host_name, .. } = &interface.link else { return Ok(()) };
+    link::find(host, host_name)?;
+    link::find(host, bridge)?;
+    link::find(&inside.socket, &interface.name)?;
+    match inside.link.mac {
+        Some(mac) => inside.socket.request(&[link::set_mac(inside.link.index, mac)]),
+        None => Ok(()),
+    }
 }
 
 fn reaches(interface: &Interface, gateway: IpAddr) -> bool {

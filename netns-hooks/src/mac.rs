@@ -19,6 +19,11 @@ impl Mac {
         Self(bytes)
     }
 
+    /// What the kernel says a link has.
+    pub(crate) fn from_octets(bytes: [u8; 6]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes in the order in which they are sent.
     pub fn octets(self) -> [u8; 6] {
         self.0

@@ -173,7 +173,7 @@ impl Engine {
                 Ok((monitor, connection))
             }
             Err(error) => {
-                let error = error.within("OCI runtime exec failed: exec failed");
+                let error = Error { message: format!("OCI runtime exec failed: {}: unknown", error.message), ..error };
                 {
                     let mut state = lock(&exec.state);
                     state.running = false;

@@ -137,6 +137,11 @@ impl Engine {
         let connection = prepared.monitor.connect().while_doing("connect to the monitor")?;
         let early = container.connect_early(&prepared.monitor);
         let (mut monitor, pid) = prepared.launch(&self.settings.monitor)?;
+        let pid = pid.map_err(|error| {
+            let message = error.message;
+            let act = "failed to create task for container: failed to create shim task: OCI runtime create failed";
+            Error { message: format!("{act}: {message}: unknown"), ..error }
+        });
         let started = pid.and_then(|pid| {
             early.into_iter().for_each(super::attach::Connected::hand_over);
             runtime.start(&container.id).map(|()| pid)

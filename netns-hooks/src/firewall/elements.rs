@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use rustix::io::Errno;
 
 use super::Table;
+use super::conntrack::{self, Stale};
 use super::nf_tables::{
     HEADER, NFPROTO_IPV4, NFT_MSG_DELSETELEM, NFT_MSG_GETSETELEM, NFT_MSG_NEWSETELEM, NFTA_DATA_VALUE,
     NFTA_LIST_ELEM, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_LIST_ELEMENTS,
@@ -54,11 +55,18 @@ pub fn publish(table: &Table, ports: &[Published]) -> Result<()> {
     };
     let listed = || ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let act = |error| Error::During { act: format!("publish {}", listed()), source: Box::new(failed(error)) };
-    change(NFT_MSG_NEWSETELEM, table, ports).map_err(act)
+    change(NFT_MSG_NEWSETELEM, table, ports).map_err(act)?;
+    conntrack::forget(ports, Stale::LeadingElsewhere).inspect_err(|_| {
+        // The failure that is reported is the first one.
+        let _ = withdraw(table, ports);
+    })
 }
 
 /// Withdraws the ports. What is not there is no failure; a port that leads elsewhere by now is left alone.
 pub fn withdraw(table: &Table, ports: &[Published]) -> Result<()> {
+    if ports.is_empty() {
+        return Ok(());
+    }
     let mut ours = Vec::new();
     let socket = Socket::netfilter()?;
     for port in ports {
@@ -67,9 +75,10 @@ pub fn withdraw(table: &Table, ports: &[Published]) -> Result<()> {
         }
     }
     match change(NFT_MSG_DELSETELEM, table, &ours) {
-        Err(error) if error.errno() == Some(Errno::NOENT) => one_by_one(table, &ours),
-        other => other,
+        Err(error) if error.errno() == Some(Errno::NOENT) => one_by_one(table, &ours)?,
+        other => other?,
     }
+    conntrack::forget(&ours, Stale::LeadingThere)
 }
 
 /// After something else has removed some of them.

@@ -5,6 +5,7 @@
 //! survive both.
 
 mod chains;
+mod conntrack;
 mod elements;
 mod forwarding;
 mod nf_tables;

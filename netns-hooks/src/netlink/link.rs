@@ -58,6 +58,8 @@ pub(crate) struct Known {
     pub(crate) name: String,
     /// The driver's name; none for hardware and loopback.
     pub(crate) kind: Option<String>,
+    /// None of a link that is not Ethernet.
+    pub(crate) mac: Option<Mac>,
 }
 
 /// How a bridge treats a port.
@@ -175,7 +177,7 @@ pub(crate) fn delete(name: &LinkName) -> Message {
         .text(IFLA_IFNAME, name.as_str())
 }
 
-/// The link called `name`.
+/// The link called `name`. Since 6.8 the kernel first does what a change of the link's carrier has left to be done.
 pub(crate) fn find(socket: &Socket, name: &LinkName) -> Result<Known> {
     let request =
         Message::new(RTM_GETLINK, NLM_F_ACK, &header(0, Start::Down), format!("RTM_GETLINK({name})"))
@@ -203,5 +205,6 @@ fn known(answer: Received<'_>) -> Option<Known> {
     let fields = answer.body.get(HEADER..)?;
     let kind = attribute(fields, IFLA_LINKINFO).and_then(|info| attribute(info, IFLA_INFO_KIND)).map(to_text);
     let name = to_text(attribute(fields, IFLA_IFNAME)?);
-    Some(Known { index: u32_at(answer.body, 4)?, name, kind })
+    let mac = attribute(fields, IFLA_ADDRESS).and_then(|bytes| bytes.try_into().ok()).map(Mac::from_octets);
+    Some(Known { index: u32_at(answer.body, 4)?, name, kind, mac })
 }

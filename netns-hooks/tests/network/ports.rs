@@ -1,6 +1,7 @@
 //! Published ports: from where they are reached, and as whom.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
 
 use knarr_netns::{Bridge, Neighbours, Published, Transport, firewall};
 
@@ -128,4 +129,36 @@ fn a_port_belongs_to_who_published_it_first() {
     world.host.inside(|| firewall::withdraw(&world.table, &first)).unwrap();
     world.host.inside(|| firewall::withdraw(&world.table, &first)).expect("once more is no failure");
     assert!(!world.rules().contains("8080"));
+}
+
+/// A client that keeps its port and goes on sending, as many do.
+#[test]
+fn a_udp_client_follows_a_port_from_container_to_container() {
+    let world = World::new(vec![plain_bridge("br0", 17)], BrNetfilter::Off);
+    let client = world.outside.inside(|| UdpSocket::bind((OUTSIDE, 0)).unwrap());
+    client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let ask = || {
+        let mut buffer = [0; 64];
+        client.send_to(b"who", (HOST, 8080)).unwrap();
+        client.recv_from(&mut buffer).map(|(length, from)| (buffer[..length].to_vec(), from))
+    };
+    ask().expect_err("nobody is there");
+    for number in [2, 3] {
+        let own = address(&world.bridges[0], number);
+        let port = [published(Transport::Udp, 8080, (own, 80))];
+        let (one, _) = world.container(0, number, &port);
+        let socket = one.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 80)).unwrap());
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let server = std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            let (_, peer) = socket.recv_from(&mut buffer).expect("the client's packet");
+            socket.send_to(&[number], peer).unwrap();
+        });
+        let (answer, from) = ask().expect("an answer of the container that has the port");
+        assert_eq!((answer, from), (vec![number], (HOST, 8080).into()));
+        server.join().unwrap();
+        // The namespace stays, and with it the container's end.
+        world.host.inside(|| firewall::withdraw(&world.table, &port)).unwrap();
+        ask().expect_err("the port is nobody's");
+    }
 }

@@ -145,3 +145,26 @@ fn a_table_takes_a_host_that_was_no_router_for_the_bridges_alone() {
     assert_closed(&far, OUTSIDE, 80);
     assert_open(&one, OUTSIDE, 80, HOST);
 }
+
+/// An address goes to another container: whoever remembers the old MAC is told at once.
+#[test]
+fn neighbours_learn_the_new_owner_of_an_address() {
+    use std::time::{Duration, Instant};
+
+    let world = World::new(vec![plain_bridge("br0", 17)], BrNetfilter::Off);
+    let (one, _) = world.container(0, 2, &[]);
+    let attachment = world.attachment(0, 3, &[]);
+    for mac in ["02:42:00:00:00:aa", "02:42:00:00:00:bb", "02:42:00:00:00:cc"] {
+        let mut attachment = attachment.clone();
+        attachment.interfaces[0].mac = Some(mac.parse().unwrap());
+        let namespace = crate::world::Namespace::new();
+        world.host.inside(|| knarr_netns::setup(&attachment, namespace.fd())).unwrap();
+        serve(&namespace, 80);
+        let begun = Instant::now();
+        assert_open_by_tcp(&one, address(&world.bridges[0], 3), 80, address(&world.bridges[0], 2));
+        assert_open_by_tcp(&world.host, address(&world.bridges[0], 3), 80, address(&world.bridges[0], 1));
+        // Without the word, it takes the neighbours five seconds to doubt what they know, and three to ask.
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        world.host.inside(|| knarr_netns::teardown(&attachment)).unwrap();
+    }
+}
