@@ -1,14 +1,13 @@
-//! The command line and daemon.json. Both have dockerd's names; a directive may be in one of them only, and one that is not
-//! known is refused.
+//! The command line and what its directives mean. They have dockerd's names, as in daemon.json (`daemon_json`).
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::daemon_json::{self, Presence};
 use crate::error::{During as _, Error, Result};
 use crate::settings::{CgroupDriver, Listen, Runtime, Settings, Tls};
 use crate::wire::{LogConfig, Ulimit};
@@ -17,7 +16,7 @@ const DEFAULT_FILE: &str = "/etc/knarr/daemon.json";
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// Docker's Engine API over knarr.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "knarrd", version, disable_help_subcommand = true)]
 pub(crate) struct Flags {
     /// Configuration file [default: /etc/knarr/daemon.json, if it is there]
@@ -34,7 +33,7 @@ pub(crate) struct Flags {
 }
 
 /// What daemon.json may have, and most of it as flags.
-#[derive(Debug, Default, Deserialize, clap::Args)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, clap::Args)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct Directives {
     /// Where clients connect: unix://PATH, fd:// or tcp://HOST:PORT
@@ -93,8 +92,13 @@ struct Directives {
     cgroup_parent: Option<String>,
     #[arg(skip)]
     default_ulimits: Option<BTreeMap<String, UlimitEntry>>,
+    /// Limit of containers that set none
+    #[arg(long = "default-ulimit", value_name = "NAME=SOFT[:HARD]")]
+    #[serde(skip)]
+    default_ulimit: Option<Vec<String>>,
     /// Size of /dev/shm, in bytes or with k, m or g
     #[arg(long, value_name = "SIZE")]
+    #[serde(deserialize_with = "text_or_number")]
     default_shm_size: Option<String>,
     /// Default bridge, or none
     #[arg(short = 'b', long, value_name = "NAME")]
@@ -144,12 +148,15 @@ struct Directives {
     /// Tell more in the log
     #[arg(short = 'D', long, num_args = 0, default_missing_value = "true")]
     debug: Option<bool>,
+    /// What the log tells: debug or info
+    #[arg(short = 'l', long, value_name = "LEVEL")]
+    log_level: Option<String>,
     /// Published ports need no process: only false is supported
     #[arg(long, value_name = "BOOL")]
     userland_proxy: Option<bool>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RuntimeEntry {
     path: PathBuf,
@@ -157,7 +164,7 @@ struct RuntimeEntry {
     runtime_args: Vec<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct UlimitEntry {
     name: String,
@@ -168,16 +175,14 @@ struct UlimitEntry {
 impl Flags {
     /// The settings that flags and file make together.
     pub(crate) fn settings(self) -> Result<Settings> {
-        let file = self.config_file.clone();
-        let path = file.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-        let from_file = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice::<Directives>(&text).map_err(|error| refused(&path, &error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Directives::default(),
-            Err(error) => return Err(error).during("read", &path),
-        };
-        let directives = self.directives.or(from_file).map_err(|twice| {
-            refused(&path, &format!("the following directives are specified both as a flag and in the configuration file: {}", twice.join(", ")))
-        })?;
+        let presence = if self.config_file.is_some() { Presence::Required } else { Presence::Optional };
+        let path = self.config_file.unwrap_or_else(|| DEFAULT_FILE.into());
+        let file = daemon_json::read(&path, presence)?;
+        let file = Directives::check(file).map_err(|why| daemon_json::refused(&path, &why))?;
+        let flags = Directives::check(self.directives.fold()?.into_object()).map_err(Error::invalid)?;
+        let directives = daemon_json::merge(flags, file).map_err(|why| daemon_json::refused(&path, &why))?;
+        let directives: Directives =
+            serde_json::from_value(directives.into()).map_err(|error| daemon_json::refused(&path, &error))?;
         let beside = std::env::current_exe().while_doing("find our own path")?;
         let mut settings = Settings::new(beside.parent().unwrap_or(Path::new("/")));
         settings.plain_tcp = self.allow_plain_tcp;
@@ -186,30 +191,46 @@ impl Flags {
     }
 }
 
-fn refused(path: &Path, why: &dyn std::fmt::Display) -> Error {
-    Error::invalid(format!("unable to configure the Docker daemon with file {}: {why}", path.display()))
-}
-
-/// Merges fields, and collects the names of those that are in both.
-macro_rules! merge {
-    ($flags:ident, $file:ident: $($field:ident),* $(,)?) => {{
-        let mut twice: Vec<String> = Vec::new();
-        $(if $flags.$field.is_some() && $file.$field.is_some() {
-            twice.push(stringify!($field).replace('_', "-"));
-        })*
-        if twice.is_empty() { Ok(Self { $($field: $flags.$field.or($file.$field)),* }) } else { Err(twice) }
-    }};
-}
-
 impl Directives {
-    fn or(self, file: Self) -> Result<Self, Vec<String>> {
-        let (flags, file) = (self, file);
-        merge!(
-            flags, file: hosts, data_root, exec_root, pidfile, group, tlsverify, tlscacert, tlscert, tlskey, default_runtime,
-            runtimes, add_runtime, init_path, log_driver, log_opts, log_opt, exec_opts, cgroup_parent, default_ulimits,
-            default_shm_size, bridge, bip, firewall_table, icc, ip_masq, ip, mtu, dns, dns_opts, dns_search,
-            insecure_registries, registry_mirrors, labels, live_restore, shutdown_timeout, debug, userland_proxy,
-        )
+    /// Refuses what is wrong, by its name.
+    fn check(directives: Map<String, Value>) -> Result<Map<String, Value>, String> {
+        let alone = |name: &str, value: &Value| {
+            serde_json::from_value::<Self>(Map::from_iter([(name.to_owned(), value.clone())]).into())
+        };
+        let directives = daemon_json::check(directives, |name| alone(name, &Value::Null).is_ok())?;
+        for (name, value) in &directives {
+            alone(name, value).map_err(|error| format!("{name}: {error}"))?;
+        }
+        Ok(directives)
+    }
+
+    /// Puts flags that are one entry each into the directives that have all of them.
+    fn fold(mut self) -> Result<Self> {
+        for text in self.log_opt.take().unwrap_or_default() {
+            self.log_opts.get_or_insert_default().extend([pair("log-opt", &text)?]);
+        }
+        for text in self.add_runtime.take().unwrap_or_default() {
+            let (name, path) = pair("add-runtime", &text)?;
+            let entry = RuntimeEntry { path: path.into(), runtime_args: Vec::new() };
+            self.runtimes.get_or_insert_default().insert(name, entry);
+        }
+        for text in self.default_ulimit.take().unwrap_or_default() {
+            let (name, limits) = pair("default-ulimit", &text)?;
+            let (soft, hard) = limits.split_once(':').unwrap_or((&limits, &limits));
+            let number = |limit: &str| {
+                limit.parse().map_err(|_| Error::invalid(format!("default-ulimit: {text}: {limit} is no number")))
+            };
+            let entry = UlimitEntry { name: name.clone(), hard: number(hard)?, soft: number(soft)? };
+            self.default_ulimits.get_or_insert_default().insert(name, entry);
+        }
+        Ok(self)
+    }
+
+    /// What is given.
+    fn into_object(self) -> Map<String, Value> {
+        let Ok(Value::Object(mut object)) = serde_json::to_value(self) else { return Map::new() };
+        object.retain(|_, value| !value.is_null());
+        object
     }
 
     fn apply(self, settings: &mut Settings) -> Result<()> {
@@ -218,21 +239,14 @@ impl Directives {
                 *to = value;
             }
         }
-        if self.userland_proxy == Some(true) {
-            return Err(Error::invalid("userland-proxy: only false is supported, ports are published by the firewall"));
-        }
         settings.tls = self.tls()?;
-        settings.log = self.log(&settings.log)?;
+        settings.log = self.log(&settings.log);
         set(&mut settings.data_root, self.data_root.map(absolute).transpose()?);
         set(&mut settings.exec_root, self.exec_root.map(absolute).transpose()?);
         settings.pidfile = self.pidfile.or(settings.pidfile.take());
         set(&mut settings.group, self.group);
         for (name, entry) in self.runtimes.unwrap_or_default() {
             settings.runtimes.insert(name, Runtime { path: entry.path, arguments: entry.runtime_args });
-        }
-        for text in self.add_runtime.unwrap_or_default() {
-            let (name, path) = pair("add-runtime", &text)?;
-            settings.runtimes.insert(name, Runtime { path: path.into(), arguments: Vec::new() });
         }
         set(&mut settings.default_runtime, self.default_runtime);
         if !settings.runtimes.contains_key(&settings.default_runtime) {
@@ -273,6 +287,11 @@ impl Directives {
         set(&mut settings.live_restore, self.live_restore);
         set(&mut settings.shutdown_timeout, self.shutdown_timeout);
         set(&mut settings.debug, self.debug);
+        match self.log_level.as_deref() {
+            None | Some("info") => {}
+            Some("debug") => settings.debug = true,
+            Some(other) => return Err(Error::invalid(format!("log-level: {other} is neither debug nor info"))),
+        }
         let hosts = self.hosts.unwrap_or_else(|| vec![format!("unix://{DEFAULT_SOCKET}")]);
         settings.listen = hosts.iter().map(|host| listen(host)).collect::<Result<_>>()?;
         Ok(())
@@ -292,14 +311,24 @@ impl Directives {
         }))
     }
 
-    fn log(&self, default: &LogConfig) -> Result<LogConfig> {
-        let mut config = self.log_opts.clone().unwrap_or_default();
-        for option in self.log_opt.iter().flatten() {
-            let (name, value) = pair("log-opt", option)?;
-            config.insert(name, value);
-        }
-        Ok(LogConfig { kind: self.log_driver.clone().unwrap_or_else(|| default.kind.clone()), config })
+    fn log(&self, default: &LogConfig) -> LogConfig {
+        let kind = self.log_driver.clone().unwrap_or_else(|| default.kind.clone());
+        LogConfig { kind, config: self.log_opts.clone().unwrap_or_default() }
     }
+}
+
+/// Sizes are either.
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Number(u64),
+    }
+    Ok(Option::<Either>::deserialize(deserializer)?.map(|either| match either {
+        Either::Text(text) => text,
+        Either::Number(number) => number.to_string(),
+    }))
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf> {
@@ -339,6 +368,8 @@ fn bytes(text: &str) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn settings(words: &[&str], file: Option<&str>) -> Result<Settings> {
@@ -353,13 +384,15 @@ mod tests {
     #[test]
     fn flags_and_file_make_the_settings() {
         let file = r#"{"bridge": "b0", "log-driver": "local", "log-opts": {"max-size": "1m"}, "default-shm-size": "8M",
-            "runtimes": {"other": {"path": "/bin/other", "runtimeArgs": ["--debug"]}}, "debug": true}"#;
+            "runtimes": {"other": {"path": "/bin/other", "runtimeArgs": ["--debug"]}}, "debug": true,
+            "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 2, "Soft": 1}}, "userland-proxy": false}"#;
         let settings = settings(&["-H", "unix:///run/x.sock", "--data-root", "/d", "--icc", "false"], Some(file)).unwrap();
         assert_eq!(settings.listen, [Listen::Unix("/run/x.sock".into())]);
         assert_eq!((settings.bridge.as_str(), settings.icc, settings.debug), ("b0", false, true));
         assert_eq!((settings.log.kind.as_str(), settings.log.config["max-size"].as_str()), ("local", "1m"));
         assert_eq!(settings.runtimes["other"].arguments, ["--debug"]);
         assert_eq!(settings.default_shm_size, 8 << 20);
+        assert_eq!(settings.default_ulimits["nofile"].hard, 2);
         assert_eq!(settings.data_root, Path::new("/d"));
     }
 
@@ -367,8 +400,13 @@ mod tests {
     fn what_is_wrong_is_refused_by_name() {
         let refused = |words: &[&str], file: &str| settings(words, Some(file)).unwrap_err().message;
         let twice = refused(&["--bridge", "a"], r#"{"bridge": "b"}"#);
-        assert!(twice.ends_with("the following directives are specified both as a flag and in the configuration file: bridge"), "{twice}");
-        assert!(refused(&[], r#"{"invented": 1}"#).contains("unknown field `invented`"));
+        assert!(twice.starts_with("unable to configure the Docker daemon with file "), "{twice}");
+        assert!(twice.ends_with("both as a flag and in the configuration file: bridge: (from flag: a, from file: b)"), "{twice}");
+        let unknown = refused(&[], r#"{"invented": 1}"#);
+        assert!(unknown.ends_with("the following directives don't match any configuration option: invented"), "{unknown}");
+        assert!(refused(&[], r#"{"labels": "a=b"}"#).contains("labels: invalid type"));
+        assert!(refused(&["--log-level", "loud"], "{}").contains("log-level: loud"));
+        assert!(refused(&["--default-ulimit", "nofile=x"], "{}").contains("nofile=x: x is no number"));
         assert!(refused(&["--default-runtime", "x"], "{}").contains("specified default runtime 'x' does not exist"));
         assert!(refused(&["-H", "http://x"], "{}").contains("unable to parse bind address"));
         assert!(refused(&["--tlsverify"], "{}").contains("tlscacert"));

@@ -4,6 +4,7 @@
 
 mod api;
 mod container;
+mod daemon_json;
 mod engine;
 mod error;
 mod events;
@@ -34,6 +35,7 @@ use clap::Parser as _;
 use engine::Engine;
 use error::{During as _, Result};
 use flags::Flags;
+use settings::Settings;
 
 fn main() -> ExitCode {
     match run(Flags::parse()) {
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
 
 fn run(flags: Flags) -> Result<()> {
     let validate = flags.validate;
-    let settings = flags.settings()?;
+    let settings = flags.clone().settings()?;
     if validate {
         eprintln!("configuration OK");
         return Ok(());
@@ -55,7 +57,8 @@ fn run(flags: Flags) -> Result<()> {
     log::set_debug(settings.debug);
     let pidfile = settings.pidfile.clone();
     let engine = Engine::open(settings)?;
-    let served = api::serve(&engine, || ready(pidfile.as_deref()));
+    let on_hangup = || reload(&engine.settings, &flags);
+    let served = api::serve(&engine, || ready(pidfile.as_deref()), on_hangup);
     if !engine.settings.live_restore {
         engine.stop_all();
     }
@@ -76,4 +79,18 @@ fn ready(pidfile: Option<&Path>) -> Result<()> {
     }
     log::info(&format!("API listen, version {}", api::NEWEST));
     Ok(())
+}
+
+/// Reads the configuration again. How much is told changes at once; whatever else has changed waits for the next start,
+/// which disturbs no container.
+fn reload(current: &Settings, flags: &Flags) {
+    let read = match flags.clone().settings() {
+        Ok(read) => read,
+        Err(error) => return log::warn(&format!("the configuration stays as it is: {error}")),
+    };
+    log::set_debug(read.debug);
+    log::info(&format!("the configuration has been read again: debug is {}", read.debug));
+    if (Settings { debug: current.debug, ..read }) != *current {
+        log::warn(&"the configuration has other changes as well: they take effect at the next start");
+    }
 }

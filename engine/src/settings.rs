@@ -10,7 +10,7 @@ use crate::wire::{LogConfig, Ulimit};
 pub(crate) const DEFAULT_GROUP: &str = "docker";
 
 /// The settings of one engine. Sizes are bytes, times seconds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     /// What outlives the machine's uptime: images, containers, volumes.
     pub(crate) data_root: PathBuf,

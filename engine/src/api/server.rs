@@ -29,8 +29,12 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Verbs that may wait at the same time: for a process, a disk, a registry.
 const WAITING: usize = 8192;
 
-/// Serves the API until SIGTERM or SIGINT. `ready` is called when clients can come.
-pub(crate) fn serve(engine: &Arc<Engine>, ready: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Serves the API until SIGTERM or SIGINT. `ready` is called when clients can come, `on_hangup` at each SIGHUP.
+pub(crate) fn serve(
+    engine: &Arc<Engine>,
+    ready: impl FnOnce() -> Result<()>,
+    on_hangup: impl Fn(),
+) -> Result<()> {
     // Handlers wait in threads of their own: these two only move bytes.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -44,12 +48,16 @@ pub(crate) fn serve(engine: &Arc<Engine>, ready: impl FnOnce() -> Result<()>) ->
         for listener in listen::open(&engine.settings)? {
             tokio::spawn(accept(listener, Arc::clone(engine), stopping.clone()));
         }
-        ready()?;
+        let mut hangup = signal(SignalKind::hangup()).while_doing("wait for SIGHUP")?;
         let mut terminate = signal(SignalKind::terminate()).while_doing("wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).while_doing("wait for SIGINT")?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        ready()?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => on_hangup(),
+            }
         }
         log::info(&"stopping");
         stop.send_replace(true);
