@@ -104,9 +104,7 @@ fn add(
                 ..error
             })?;
             let driver = named.options.driver_config.iter();
-            driver
-                .map(|driver| verbs::check_options(&named.name, &driver.options))
-                .collect::<Result<()>>()?;
+            driver.into_iter().try_for_each(|driver| verbs::check_options(&named.name, &driver.options))?;
         }
         What::Tmpfs(options) => drop(super::tmpfs::merged(options)?),
     }

@@ -29,7 +29,8 @@ pub(crate) enum Source {
         propagation: String,
         /// `rbind`, not `bind`.
         recursive: bool,
-        /// What keeps the path what it is.
+        /// What keeps the path what it is; nobody looks at it.
+        #[expect(dead_code, reason = "it is held")]
         held: Option<Held>,
     },
     /// With all its options.
