@@ -45,8 +45,7 @@ impl Engine {
         }
         let id = made?;
         let image_ref = asked.name.as_ref().map(|name| name.or_latest().familiar()).unwrap_or_default();
-        let special =
-            [("comment", asked.comment.clone()), ("imageID", id.clone()), ("imageRef", image_ref)];
+        let special = [("comment", asked.comment.clone()), ("imageID", id.clone()), ("imageRef", image_ref)];
         self.events.of_container("commit", &record, &special);
         Ok(id)
     }
