@@ -181,7 +181,7 @@ pub(super) async fn commit(engine: Arc<Engine>, mut request: Request) -> Result<
         config,
     };
     let container = text("container");
-    let id = blocking(&engine, move |engine| engine.commit(&container, commit)).await?;
+    let id = blocking(&engine, move |engine| engine.commit(&container, &commit)).await?;
     Ok(answer::json(StatusCode::CREATED, &Committed { id }))
 }
 

@@ -185,7 +185,7 @@ fn expand(config: &Config, text: &str) -> String {
             ('\\', _) => match rest.next() {
                 // Inside quotes it is kept before what it says nothing of.
                 Some(next) if quote == Some('"') && !matches!(next, '"' | '$' | '\\') => {
-                    out.extend(['\\', next])
+                    out.extend(['\\', next]);
                 }
                 Some(next) => out.push(next),
                 None => out.push('\\'),
