@@ -19,6 +19,8 @@ use crate::wire::request::read;
 use crate::wire::{Committed, Config, Filters};
 
 const AUTHORITY: &str = "x-registry-auth";
+/// Bytes of an archive that go out at once.
+const ARCHIVE_CHUNK: usize = 256 << 10;
 
 pub(super) async fn route(
     engine: Arc<Engine>,
@@ -145,7 +147,10 @@ async fn load(engine: Arc<Engine>, request: Request) -> Result<Answer> {
 
 async fn save(engine: Arc<Engine>, request: &Request, names: Vec<String>) -> Result<Answer> {
     refuse_platform(request)?;
-    Ok(stream::answer("application/x-tar", move |chunks| engine.image_save(&names, chunks)).await)
+    let write = move |chunks: &mut Chunks| {
+        engine.image_save(&names, io::BufWriter::with_capacity(ARCHIVE_CHUNK, chunks))
+    };
+    Ok(stream::answer("application/x-tar", write).await)
 }
 
 /// An image here is for one platform.

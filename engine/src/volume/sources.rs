@@ -29,9 +29,8 @@ pub(crate) enum Source {
         propagation: String,
         /// `rbind`, not `bind`.
         recursive: bool,
-        /// What keeps the path what it is; nobody looks at it.
-        #[expect(dead_code, reason = "it is held")]
-        held: Option<Held>,
+        /// What keeps the path what it is.
+        _held: Option<Held>,
     },
     /// With all its options.
     Tmpfs(Vec<String>),
@@ -82,7 +81,13 @@ fn source(engine: &Engine, mount: &MountPoint, details: &Details) -> Result<Sour
                 Some(subpath::hold(&volume.data(), &details.subpath, &engine.volumes.mounts())?)
             };
             let path = held.as_ref().map_or_else(|| volume.data(), |held| held.path().to_owned());
-            Ok(Source::Bind { path, access, propagation: "rprivate".to_owned(), recursive: true, held })
+            Ok(Source::Bind {
+                path,
+                access,
+                propagation: "rprivate".to_owned(),
+                recursive: true,
+                _held: held,
+            })
         }
         _ => bind(engine, mount, details, access),
     }
@@ -104,7 +109,7 @@ fn bind(engine: &Engine, mount: &MountPoint, details: &Details, access: Access) 
         log::debug(&error);
         "rprivate".clone_into(&mut propagation);
     }
-    Ok(Source::Bind { path, access, propagation, recursive: !details.alone, held: None })
+    Ok(Source::Bind { path, access, propagation, recursive: !details.alone, _held: None })
 }
 
 /// Makes a folder where there is nothing.
