@@ -149,11 +149,11 @@ impl Client {
         if !body.is_empty() || line.starts_with("POST ") {
             text += &format!("Content-Length: {}\r\n", body.len());
         }
-        self.write(&format!("{text}\r\n{body}"));
+        self.write(format!("{text}\r\n{body}"));
     }
 
-    pub fn write(&mut self, text: &str) {
-        self.reader.get_mut().write_all(text.as_bytes()).unwrap();
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
     pub fn shut_down_write(&self) {
