@@ -71,12 +71,12 @@ bench-images: build ## Compare a pull into an empty store with dockerd and podma
 	@scripts/setup engines
 	@scripts/bench-images $(ROUNDS)
 
-install: bin/knarr bin/knarr-image ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
+install: bin/knarr bin/knarr-image bin/knarr-netns ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man8"
-	install -m 0755 bin/knarr bin/knarr-image "$(DESTDIR)$(PREFIX)/bin/"
+	install -m 0755 bin/knarr bin/knarr-image bin/knarr-netns "$(DESTDIR)$(PREFIX)/bin/"
 	install -m 0644 docs/man/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8/"
 
-bin/knarr bin/knarr-image:
+bin/knarr bin/knarr-image bin/knarr-netns:
 	$(MAKE) build
 
 clean: ## Remove everything that a build made

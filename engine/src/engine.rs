@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use knarr_images::Store;
 use knarr_images::pull::Puller;
+use knarr_images::registry::Client;
 use knarr_images::store::WhenBusy;
 
 use crate::container::{Container, Execs, lock};
@@ -21,12 +22,25 @@ use crate::volume::Volumes;
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) images: Arc<Store>,
+    pub(crate) registries: Client,
     pub(crate) puller: Puller,
     pub(crate) events: Events,
     pub(crate) containers: Containers,
     pub(crate) execs: Execs,
     pub(crate) networks: Networks,
     pub(crate) volumes: Volumes,
+}
+
+/// Characters of an ID in paths of sockets: 64 bits, which no two have.
+const IN_PATHS: usize = 16;
+/// Bytes that a socket's path may have, see unix(7).
+const LONGEST_SOCKET: usize = 107;
+/// Bytes of the longest path of a socket below the exec root.
+const BELOW_EXEC_ROOT: usize = "/c/0123456789abcdef/x/0123456789abcdef/m/monitor.sock".len();
+
+/// An ID as a name of a folder.
+pub(crate) fn in_paths(id: &str) -> &str {
+    id.get(..IN_PATHS).unwrap_or(id)
 }
 
 /// All containers by ID, and the IDs by name.
@@ -106,10 +120,17 @@ impl Engine {
         };
         make(settings.data_root.clone(), 0o711)?;
         make(settings.data_root.join("containers"), 0o710)?;
-        make(settings.exec_root.join("containers"), 0o711)?;
+        if settings.exec_root.as_os_str().len() + BELOW_EXEC_ROOT > LONGEST_SOCKET {
+            let most = LONGEST_SOCKET - BELOW_EXEC_ROOT;
+            let why = format!("exec-root {}: its path may have {most} bytes", settings.exec_root.display());
+            return Err(Error::invalid(why));
+        }
+        make(settings.exec_root.join("c"), 0o711)?;
         let images = Arc::new(Store::open(&settings.data_root.join("images"), WhenBusy::Refuse)?);
+        let registries = image::client(&settings)?;
         let engine = Arc::new(Self {
-            puller: Puller::new(Arc::clone(&images), image::client(&settings)?),
+            puller: Puller::new(Arc::clone(&images), registries.clone()),
+            registries,
             networks: Networks::open(&settings)?,
             volumes: Volumes::open(&settings.data_root.join("volumes"))?,
             images,
@@ -128,8 +149,8 @@ impl Engine {
         self.settings.data_root.join("containers")
     }
 
-    /// What a running container has below the exec root.
+    /// What a running container has below the exec root. Names are short: a socket's path has 107 bytes.
     pub(crate) fn run_folder(&self, id: &str) -> PathBuf {
-        self.settings.exec_root.join("containers").join(id)
+        self.settings.exec_root.join("c").join(in_paths(id))
     }
 }

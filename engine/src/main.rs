@@ -11,6 +11,7 @@ mod events;
 mod flags;
 mod image;
 mod log;
+mod login;
 mod logs;
 mod monitor;
 mod network;
@@ -20,6 +21,7 @@ mod settings;
 mod stats;
 mod sys;
 mod system;
+mod top;
 mod volume;
 mod wire;
 

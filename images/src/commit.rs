@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::compression::gzip;
-use crate::diff::{self, Changes, Selection, Style};
+use crate::diff::{self, Changes, Selection};
 use crate::error::OfFile as _;
 use crate::new_image::{Format, NewImage, to_bytes};
 use crate::store::{Hold, Kept, LayerLink, Snapshot};
@@ -43,6 +43,7 @@ impl Store {
         if let Some(LayerLink { diff_id, blob }) = &change {
             layer::unpack_blob(self, &blob.digest, Some(diff_id))?;
         }
+        layer::check_depth(parent.record.layers.len() + change.iter().len())?;
         let config = self.read_blob(&parent.id)?;
         let config = child_config(&config, commit, change.as_ref().map(|link| link.diff_id))?;
         let layers = parent.record.layers.into_iter().chain(change).collect();
@@ -62,9 +63,8 @@ impl Store {
         let upper = OwnedFd::from(File::open(&path).of("open", &path)?);
         let mut blob = gzip(self.new_content()?);
         let selection = Selection { omitted: &omitted, root };
-        let style = Style::default();
-        let diff::Layer { diff_id, entries, .. } =
-            diff::selected(upper.as_fd(), &mut blob, &style, selection)?;
+        let layer = diff::selected(upper.as_fd(), &mut blob, &self.style(), selection)?;
+        let diff::Layer { diff_id, entries, .. } = layer;
         if entries == 0 {
             return Ok(None);
         }

@@ -157,7 +157,14 @@ impl Walk {
     pub(crate) fn enter(&mut self) -> Result<(), Errno> {
         let start = self.parent_length();
         self.descent.enter(&self.path[start..])?;
-        self.names.push(names(&self.descent.dir)?);
+        match names(self.descent.dir()) {
+            Ok(names) => self.names.push(names),
+            // It is gone: the walk is where it was.
+            Err(error) => {
+                self.descent.leave()?;
+                return Err(error);
+            }
+        }
         self.at_entry = false;
         Ok(())
     }

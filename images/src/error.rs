@@ -67,6 +67,15 @@ pub enum Error {
     Download { blob: Digest, source: io::Error },
     #[error("{what} {digest} has {size} bytes, more than {most}")]
     TooLong { what: &'static str, digest: Digest, size: u64, most: u64 },
+    #[error("{what} {digest} has {found} bytes, not {expected}")]
+    WrongSize { what: &'static str, digest: Digest, expected: u64, found: u64 },
+    #[error(
+        "unpack a layer: this takes root, of the machine or of a user namespace in which its owners are mapped"
+    )]
+    NotRoot,
+    /// overlayfs takes no more.
+    #[error("max depth exceeded: the image has {count} layers, more than {most}")]
+    TooDeep { count: usize, most: usize },
     #[error("start a thread")]
     Thread(#[source] io::Error),
     /// Somebody called [`crate::pull::Cancel::cancel`].

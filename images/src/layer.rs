@@ -3,10 +3,20 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd as _;
 
+use rustix::process::geteuid;
+
 use crate::compression::Decoder;
 use crate::store::{Finished, UnpackedTree};
 use crate::unpack::{self, Policy};
 use crate::{Digest, Error, Hasher, Result, Store};
+
+/// overlayfs takes 500 (`OVL_MAX_STACK`), of which a read-only view of a snapshot needs one for what was written to it.
+const MOST: usize = 499;
+
+/// Refuses an image of more layers than can be mounted, before any of them is fetched or unpacked.
+pub(crate) fn check_depth(count: usize) -> Result<()> {
+    if count > MOST { Err(Error::TooDeep { count, most: MOST }) } else { Ok(()) }
+}
 
 /// Unpacks an archive, compressed or not. `expected` is the diffID, if it is known.
 pub(crate) fn unpack(
@@ -14,8 +24,12 @@ pub(crate) fn unpack(
     archive: impl Read + Send,
     expected: Option<&Digest>,
 ) -> Result<(Digest, UnpackedTree)> {
+    if !geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
     let tree = store.new_tree()?;
-    let applied = unpack::layer(archive, tree.root().as_fd(), &Policy::default())?;
+    let policy = Policy { privileges: store.privileges(), ..Policy::default() };
+    let applied = unpack::layer(archive, tree.root().as_fd(), &policy)?;
     check(expected, applied.diff_id)?;
     let unpack::Applied { diff_id, content: size, entries, has_root, .. } = applied;
     Ok((diff_id, UnpackedTree { tree, size, entries, has_root }))

@@ -13,6 +13,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod exchange;
+mod http_date;
 mod insecure;
 mod location;
 mod manifest;
@@ -37,9 +38,10 @@ pub use self::manifest::{Fetched, Head};
 pub use self::upload::{Pushed, Source, Upload};
 
 use self::endpoint::{Endpoint, Site, parse_mirror};
+use self::exchange::Question;
 use self::insecure::Insecure;
 use self::retry::Retries;
-use self::token::Tokens;
+use self::token::{Scope, Tokens};
 use self::trust::Trust;
 use crate::Reference;
 
@@ -117,6 +119,12 @@ impl Client {
         };
         let shared = Shared { settings, endpoints: Mutex::default(), tokens: Tokens::default() };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Asks a registry, by the name that references have, whether it takes the credentials.
+    pub fn login(&self, registry: &str, credentials: &Credentials) -> Result<(), Error> {
+        let question = Question::get("/v2/".to_owned(), Scope::nothing());
+        self.ask_site(&Site::Registry(registry.to_owned()), &question, credentials).map(drop)
     }
 
     fn tokens(&self) -> &Tokens {

@@ -90,6 +90,7 @@ fn crates_depend_downwards() {
     };
     assert_eq!(ours("cgroups"), Vec::<String>::new());
     assert_eq!(ours("images"), Vec::<String>::new());
+    assert_eq!(ours("netns-hooks"), Vec::<String>::new());
     assert_eq!(ours("seccomp"), Vec::<String>::new());
     assert_eq!(ours("shim"), Vec::<String>::new());
     let mut runtime = ours("runtime");

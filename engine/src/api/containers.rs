@@ -1,6 +1,7 @@
 //! `/containers/...`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -17,7 +18,7 @@ use super::request::Request;
 use super::route::{blocking, unknown};
 use super::stream::{self, Chunks};
 use super::websocket;
-use crate::container::{Attach, Condition, Done, ListQuery, Put, Remove, Size, Stop};
+use crate::container::{Attach, Condition, Done, ListQuery, Put, Remove, Size, Stop, for_version};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::logs::{Framing, LogQuery, Progress, Reader};
@@ -38,7 +39,7 @@ pub(super) async fn route(
         (&Method::POST, ["create"]) => create(engine, request).await,
         (&Method::POST, ["prune"]) => {
             let filters = Filters::parse(request.query.text("filters").unwrap_or_default())?;
-            Ok(answer::ok(&blocking(&engine, move |engine| engine.prune(&filters)).await?))
+            Ok(answer::ok(&blocking(&engine, move |engine| engine.prune_containers(&filters)).await?))
         }
         (&Method::DELETE, [name]) => {
             let query = &request.query;
@@ -55,8 +56,9 @@ pub(super) async fn route(
         (&Method::GET, [name, "logs"]) => logs(engine, request, name).await,
         (&Method::GET, [name, "stats"]) => stats(engine, request, name).await,
         (&Method::GET, [name, "top"]) => {
-            let (name, options) = ((*name).to_owned(), request.query.text("ps_args").map(str::to_owned));
-            let top = blocking(&engine, move |engine| engine.top(&name, options.as_deref())).await?;
+            let name = (*name).to_owned();
+            let arguments = request.query.text("ps_args").unwrap_or_default().to_owned();
+            let top = blocking(&engine, move |engine| engine.top(&name, &arguments)).await?;
             Ok(answer::ok(&top))
         }
         (&Method::GET, [name, "changes"]) => {
@@ -184,11 +186,13 @@ async fn list(engine: Arc<Engine>, request: Request) -> Result<Answer> {
 
 async fn create(engine: Arc<Engine>, mut request: Request) -> Result<Answer> {
     let body = request.json().await?.ok_or_else(|| Error::invalid("invalid JSON: got EOF while reading request body"))?;
-    let body = CreateBody::read(&body).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?;
+    let mut body = CreateBody::read(&body).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?;
+    let mut warnings = for_version(&mut body, request.version.numbers())?;
     let (name, platform) = (request.query.text("name").map(str::to_owned), request.query.text("platform").map(str::to_owned));
     let created =
         blocking(&engine, move |engine| engine.create(name.as_deref(), platform.as_deref(), body)).await?;
-    Ok(answer::json(StatusCode::CREATED, &json!({ "Id": created.id, "Warnings": created.warnings })))
+    warnings.extend(created.warnings);
+    Ok(answer::json(StatusCode::CREATED, &json!({ "Id": created.id, "Warnings": warnings })))
 }
 
 /// The head goes out at once: clients start the container only when it is there.
@@ -320,29 +324,31 @@ async fn passed(until: Option<jiff::Timestamp>) {
     }
 }
 
+/// How often a stream of statistics has a sample.
+const INTERVAL: Duration = Duration::from_secs(1);
+
 async fn stats(engine: Arc<Engine>, request: Request, name: &str) -> Result<Answer> {
-    let stream = request.query.flag_or("stream", true);
-    let one_shot = request.query.flag("one-shot");
-    let container = engine.containers.find(name)?;
-    let mut sampler = engine.sampler(&container);
-    let (sender, chunks) = mpsc::channel(1);
-    if !stream {
+    let mut sampler = engine.stats(name)?;
+    if !request.query.flag_or("stream", true) {
         let mut sample = sampler.sample()?;
-        if !one_shot {
-            tokio::time::sleep(crate::stats::INTERVAL).await;
+        if !request.query.flag("one-shot") && sampler.is_up() {
+            tokio::time::sleep(INTERVAL).await;
             sample = sampler.sample()?;
         }
         return Ok(answer::ok(&sample));
     }
+    let (sender, chunks) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(crate::stats::INTERVAL);
-        loop {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        while !sampler.is_removed() {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = sender.closed() => return,
             }
-            // A container that is removed ends the stream.
-            let Ok(sample) = sampler.sample() else { return };
+            let sample = match sampler.sample() {
+                Ok(sample) => sample,
+                Err(error) => return crate::log::warn(&error.within("measure a container")),
+            };
             let Ok(mut text) = serde_json::to_vec(&sample) else { return };
             text.push(b'\n');
             if sender.send(text.into()).await.is_err() {

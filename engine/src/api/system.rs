@@ -23,10 +23,6 @@ pub(super) async fn route(
         (&Method::GET, ["info"]) => {
             Ok(answer::ok(&blocking(&engine, |engine| engine.info()).await?))
         }
-        (&Method::GET, ["system", "df"]) => {
-            let kinds: Vec<String> = request.query.all("type").map(str::to_owned).collect();
-            Ok(answer::ok(&blocking(&engine, move |engine| engine.disk_usage(&kinds)).await?))
-        }
         (&Method::POST, ["auth"]) => {
             let body = request.json().await?.unwrap_or_default();
             let answer = blocking(&engine, move |engine| engine.login(&body)).await?;

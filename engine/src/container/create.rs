@@ -37,6 +37,9 @@ impl Engine {
         super::merge::merge(&mut config, &image_config)?;
         let warnings =
             super::validate::validate(&mut config, &mut host_config, &networking_config, &self.settings)?;
+        for mode in [&mut host_config.network_mode, &mut host_config.pid_mode, &mut host_config.ipc_mode] {
+            self.name_by_id(mode)?;
+        }
         let id = new_id()?;
         let name = self.take_name(name, &id)?;
         if config.hostname.is_empty()
@@ -97,6 +100,14 @@ impl Engine {
         let snapshot = self.images.prepare(&record.id, &image, "container")?;
         let root = self.images.view(&snapshot, Access::ReadOnly)?;
         record.mounts = volume::plan(self, record, root.as_fd())?;
+        Ok(())
+    }
+
+    /// `container:NAME` becomes `container:ID`: the other may be renamed.
+    fn name_by_id(&self, mode: &mut String) -> Result<()> {
+        if let Some(name) = mode.strip_prefix("container:") {
+            *mode = format!("container:{}", self.containers.find(name)?.id);
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::attach::{Attached, connect};
 use super::{Container, Record, Status, create, lock, start};
-use crate::engine::Engine;
+use crate::engine::{Engine, in_paths};
 use crate::error::{During as _, Error, Result};
 use crate::log;
 use crate::monitor::{Act, Connection, Log, Monitor, Prepared, Stdin, Streams, Task};
@@ -173,7 +173,7 @@ impl Engine {
                 Ok((monitor, connection))
             }
             Err(error) => {
-                let error = error.within("OCI runtime exec failed: exec failed");
+                let error = Error { message: format!("OCI runtime exec failed: {}: unknown", error.message), ..error };
                 {
                     let mut state = lock(&exec.state);
                     state.running = false;
@@ -191,7 +191,7 @@ impl Engine {
     fn prepare_exec(&self, exec: &Exec, how: ExecStart) -> Result<Prepared> {
         let record = exec.container.record();
         let run = self.run_folder(&exec.container.id);
-        let folder = run.join("exec").join(&exec.id);
+        let folder = exec_folder(&run, &exec.id);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).during("create", &folder)?;
         // The root as the container has it, its own mounts included.
         let root = format!("/proc/{}/root", record.state.pid);
@@ -228,7 +228,7 @@ impl Engine {
     }
 
     fn remove_exec_folder(&self, exec: &Exec) {
-        let folder = self.run_folder(&exec.container.id).join("exec").join(&exec.id);
+        let folder = exec_folder(&self.run_folder(&exec.container.id), &exec.id);
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 log::warn(&format!("remove {}: {error}", folder.display()));
@@ -242,7 +242,7 @@ impl Engine {
         if !lock(&exec.state).running {
             return Err(Error::conflict(format!("exec {id} is not running")));
         }
-        let folder = self.run_folder(&exec.container.id).join("exec").join(&exec.id);
+        let folder = exec_folder(&self.run_folder(&exec.container.id), &exec.id);
         let connection = Monitor::at(folder.join(start::MONITOR)).connect();
         connection.while_doing("connect to the monitor")?.resize(rows, columns)
     }
@@ -276,6 +276,10 @@ impl Engine {
     pub(crate) fn exec_container(&self, id: &str) -> Result<Arc<Container>> {
         Ok(Arc::clone(&self.execs.find(id)?.container))
     }
+}
+
+fn exec_folder(run: &std::path::Path, id: &str) -> std::path::PathBuf {
+    run.join("x").join(in_paths(id))
 }
 
 fn check_running(record: &Record, name: &str) -> Result<()> {

@@ -18,13 +18,14 @@ mod merge;
 mod names;
 mod oom;
 mod pause;
+pub(crate) mod prune;
 mod record;
 mod remove;
 mod rename;
 mod restart;
 mod root;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod start;
 mod status;
 mod stop;
@@ -41,7 +42,7 @@ use tokio::sync::watch;
 use crate::error::Result;
 
 pub(crate) use attach::{Attach, Attached};
-pub(crate) use copy::Put;
+pub(crate) use copy::{Put, hidden};
 pub(crate) use create::{Created, new_id};
 pub(crate) use exec::{ExecStart, Execs};
 pub(crate) use inspect::Size;
@@ -50,6 +51,7 @@ pub(crate) use list::ListQuery;
 pub(crate) use record::{Health, Probe, Record, State, Status};
 pub(crate) use remove::Remove;
 pub(crate) use stop::Stop;
+pub(crate) use validate::for_version;
 pub(crate) use wait::{Condition, Wait};
 
 /// Whether an act had anything to do.

@@ -12,10 +12,10 @@ impl Engine {
         let record = container.record();
         match record.state.status {
             Status::Running => {}
-            Status::Paused => return Err(Error::conflict(format!("Container {name} is already paused"))),
+            Status::Paused => return Err(Error::conflict(format!("Container {} is already paused", record.id))),
             Status::Restarting => {
                 let why = "is restarting, wait until the container is running";
-                return Err(Error::conflict(format!("Container {name} {why}")));
+                return Err(Error::conflict(format!("Container {} {why}", record.id)));
             }
             _ => return Err(Error::conflict(format!("container {} is not running", record.id))),
         }
@@ -30,7 +30,7 @@ impl Engine {
         let _act = container.begin_act();
         let record = container.record();
         if record.state.status != Status::Paused {
-            return Err(Error::system(format!("Container {name} is not paused")));
+            return Err(Error::system(format!("Container {} is not paused", record.id)));
         }
         self.runtime_of(&record)?.resume(&container.id)?;
         self.turn_status(&container, Status::Paused, Status::Running)?;

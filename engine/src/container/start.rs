@@ -29,7 +29,7 @@ const NOT_FOUND: i32 = 127;
 const NOT_STARTED: i32 = 128;
 
 /// Folder of the monitor in a container's run folder.
-pub(super) const MONITOR: &str = "monitor";
+pub(super) const MONITOR: &str = "m";
 
 /// A process that runs, and who tells of its end.
 struct Launched {
@@ -137,6 +137,11 @@ impl Engine {
         let connection = prepared.monitor.connect().while_doing("connect to the monitor")?;
         let early = container.connect_early(&prepared.monitor);
         let (mut monitor, pid) = prepared.launch(&self.settings.monitor)?;
+        let pid = pid.map_err(|error| {
+            let message = error.message;
+            let act = "failed to create task for container: failed to create shim task: OCI runtime create failed";
+            Error { message: format!("{act}: {message}: unknown"), ..error }
+        });
         let started = pid.and_then(|pid| {
             early.into_iter().for_each(super::attach::Connected::hand_over);
             runtime.start(&container.id).map(|()| pid)
@@ -202,7 +207,14 @@ impl Engine {
         };
         let host = &record.host_config;
         let shm = match host.ipc_mode.strip_prefix("container:") {
-            Some(name) => Some(oci::shared_memory::folder(&self.containers.find(name)?.folder)),
+            Some(name) => {
+                let other = self.containers.find(name)?;
+                if other.record().host_config.ipc_mode == "private" {
+                    let hint = "(hint: use IpcMode:shareable for the donor container)";
+                    return Err(Error::conflict(format!("cannot join IPC of container {name}: non-shareable IPC {hint}")));
+                }
+                Some(oci::shared_memory::folder(&other.folder))
+            }
             None => None,
         };
         Ok(oci::Joined { pid: of(&host.pid_mode, "pid")?, ipc: of(&host.ipc_mode, "ipc")?, shm })

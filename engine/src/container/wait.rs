@@ -56,8 +56,10 @@ impl Wait {
             Condition::Removed => false,
         };
         // The sender is in the container, which is held here: the wait cannot fail.
-        let code = self.turns.wait_for(|turn| reached(turn) || turn.removed).await.map(|turn| turn.exit_code);
-        let error = self.container.record().state.error.clone();
-        (code.unwrap_or_default(), Some(error).filter(|error| !error.is_empty()))
+        let turn = self.turns.wait_for(|turn| reached(turn) || turn.removed).await.map(|turn| *turn);
+        let turn = turn.unwrap_or_default();
+        // Who waits for the removal has got it, however the start went.
+        let error = if turn.removed { String::new() } else { self.container.record().state.error.clone() };
+        (turn.exit_code, Some(error).filter(|error| !error.is_empty()))
     }
 }

@@ -85,6 +85,9 @@ pub(super) fn plan(spec: &Spec<'_>, security: &Security) -> Result<Mounts> {
         if host.readonly_rootfs && !stays {
             add_read_only(entry);
         }
+        if taken.contains(&place) {
+            continue;
+        }
         let writable_cgroups = security.writable_cgroups.unwrap_or(host.privileged);
         if (host.privileged && place == "/sys")
             || (writable_cgroups && entry.typ().as_deref() == Some("cgroup"))
@@ -117,7 +120,8 @@ fn kernel(spec: &Spec<'_>, taken: &HashSet<String>) -> Vec<Entry> {
     let host = &spec.record.host_config;
     let wanted = |place: &str| {
         let hidden = taken.contains("/dev") && place.starts_with("/dev/");
-        !taken.contains(place) && !hidden && !(place == "/dev/shm" && host.ipc_mode == "none")
+        let without = place == "/dev/shm" && host.ipc_mode == "none";
+        !(taken.contains(place) || hidden || without)
     };
     let entry = |(place, kind, source, options): (&str, &str, &str, &[&str])| {
         let mut options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
@@ -200,7 +204,7 @@ fn entry(mount: &Mount) -> Result<Entry> {
 fn make(place: &str, kind: &str, source: &Path, options: Vec<String>) -> Entry {
     let mut entry = Entry::default();
     entry
-        .set_destination(place.into())
+        .set_destination(clean(place).into())
         .set_typ(Some(kind.to_owned()))
         .set_source(Some(source.to_owned()))
         .set_options(Some(options));

@@ -51,8 +51,8 @@ fn memory(host: &HostConfig) -> Option<LinuxMemory> {
     memory
         .set_limit(limit(host.memory))
         .set_reservation(limit(host.memory_reservation))
-        // -1 is no limit, which says something only beside a limit of memory.
-        .set_swap(Some(host.memory_swap).filter(|bytes| *bytes > 0 || (*bytes == -1 && host.memory > 0)))
+        // Without a limit of its own swap is not limited: -1 needs no words, and fails where swap is not counted.
+        .set_swap(limit(host.memory_swap))
         .set_swappiness(host.memory_swappiness.and_then(|percent| u64::try_from(percent).ok()))
         .set_disable_oom_killer(host.oom_kill_disable);
     (memory != LinuxMemory::default()).then_some(memory)
@@ -156,11 +156,7 @@ mod tests {
                 "memory",
                 json!({"limit": 1, "swap": 2}),
             ),
-            (
-                HostConfig { memory: 1, memory_swap: -1, ..<_>::default() },
-                "memory",
-                json!({"limit": 1, "swap": -1}),
-            ),
+            (HostConfig { memory: 1, memory_swap: -1, ..<_>::default() }, "memory", json!({"limit": 1})),
             (HostConfig { memory_reservation: 7, ..<_>::default() }, "memory", json!({"reservation": 7})),
             (
                 HostConfig { memory_swappiness: Some(0), oom_kill_disable: Some(false), ..<_>::default() },

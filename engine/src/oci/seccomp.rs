@@ -258,9 +258,9 @@ mod tests {
 
     #[test]
     fn the_default_depends_on_capabilities() {
-        let conditions = |capabilities| Conditions { capabilities, kernel: (6, 1), architecture: "amd64" };
         let text = |capabilities: &[String]| {
-            serde_json::to_string(&default(&conditions(capabilities)).unwrap()).unwrap()
+            let conditions = Conditions { capabilities, kernel: (6, 1), architecture: "amd64" };
+            serde_json::to_string(&default(&conditions).unwrap()).unwrap()
         };
         let (few, many) = (text(&[]), text(&["CAP_SYS_ADMIN".to_owned()]));
         assert!(!few.contains("\"mount\"") && many.contains("\"mount\""));

@@ -42,8 +42,7 @@ impl Security {
                     "seccomp" => value.clone_into(&mut self.seccomp),
                     "apparmor" => self.apparmor = apparmor(value, host)?,
                     "label" => label(value)?,
-                    // Clients make paths of it; an old one may not.
-                    "systempaths" => return Err(bad(2)),
+                    // `systempaths` as well, of which clients make masked and read-only paths.
                     _ => return Err(bad(2)),
                 }
             }

@@ -69,22 +69,21 @@ struct Comparison<'a> {
     changes: Changes,
 }
 
-/// Compares `upper` with `lower`, whose root is `root`. `hidden` are absolute paths of which nothing is told.
+/// Compares an upper directory with a lower one, whose root has the attributes of a third. `hidden` are absolute paths of which
+/// nothing is told.
 pub(super) fn changes(
-    upper: BorrowedFd<'_>,
-    lower: BorrowedFd<'_>,
-    root: BorrowedFd<'_>,
+    [upper, lower, root]: [BorrowedFd<'_>; 3],
     hidden: &[PathBuf],
+    style: &Style,
 ) -> Result<Changes> {
-    let style = Style::default();
     let mut comparison = Comparison {
-        style: &style,
+        style,
         hidden: hidden.iter().map(|path| relative(path)).collect(),
         lower: Descent::new(lower).map_err(|error| Error::entry("open", b"/", error))?,
         levels: Vec::new(),
         changes: Changes::default(),
     };
-    comparison.changes.root = match (look(upper, b".", b".", &style)?, look(root, b".", b".", &style)?) {
+    comparison.changes.root = match (look(upper, b".", b".", style)?, look(root, b".", b".", style)?) {
         (Found::File(now), Found::File(before)) => differ(&now, &before),
         _ => false,
     };
@@ -113,7 +112,18 @@ impl Comparison<'_> {
                                 .enter(walk.name())
                                 .map_err(|error| failed("open", walk.path(), error))?;
                         }
-                        walk.enter().map_err(|error| failed("open", walk.path(), error))?;
+                        match walk.enter() {
+                            // It was removed while we looked.
+                            Err(Errno::NOENT) => {
+                                if level.is_below {
+                                    self.lower
+                                        .leave()
+                                        .map_err(|error| failed("leave", walk.path(), error))?;
+                                }
+                                continue;
+                            }
+                            entered => entered.map_err(|error| failed("open", walk.path(), error))?,
+                        }
                         self.delete_hidden_below(&walk, &level)?;
                         self.levels.push(level);
                     }
@@ -148,6 +158,7 @@ impl Comparison<'_> {
                 }
                 return Ok(None);
             }
+            Found::Gone => return Ok(None),
             Found::Socket => None,
             Found::File(file) => Some(file),
         };
@@ -224,13 +235,8 @@ fn relative(path: &Path) -> Vec<u8> {
 
 /// What the lower directory has under a name; a whiteout of its own is nothing.
 fn look_below(lower: BorrowedFd<'_>, name: &[u8], path: &[u8], style: &Style) -> Result<Option<Found>> {
-    match statat(lower, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(Error::entry("look at", path, error)),
-        Ok(_) => {}
-    }
     match look(lower, name, path, style)? {
-        Found::Whiteout => Ok(None),
+        Found::Whiteout | Found::Gone => Ok(None),
         found => Ok(Some(found)),
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum Found {
     Whiteout,
     /// Nothing that a layer can hold.
     Socket,
+    /// Nothing any more, in a tree that somebody changes.
+    Gone,
 }
 
 pub(super) struct File {
@@ -44,7 +46,10 @@ pub(super) type Inode = (u32, u32, u64);
 pub(super) fn look(parent: BorrowedFd<'_>, name: &[u8], path: &[u8], style: &Style) -> Result<Found> {
     let failed = |error: Errno| Error::entry("look at", path, error);
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let stat = statx(parent, name, flags, StatxFlags::BASIC_STATS).map_err(failed)?;
+    let stat = match statx(parent, name, flags, StatxFlags::BASIC_STATS) {
+        Err(Errno::NOENT) => return Ok(Found::Gone),
+        stat => stat.map_err(failed)?,
+    };
     let device = (stat.stx_rdev_major, stat.stx_rdev_minor);
     let kind = match FileType::from_raw_mode(stat.stx_mode.into()) {
         FileType::RegularFile => Kind::File,

@@ -83,15 +83,10 @@ pub fn named(parent: BorrowedFd<'_>, name: &[u8], out: impl Write + Send) -> Res
     apart(|| write(Walk::through(parent, name), out, &Style::default(), Tree::Plain, None))
 }
 
-/// What `upper` changes of `lower`, which has the attributes of `root` as its root's. Of the absolute paths `hidden`, and
-/// of directories that are there for them alone, nothing is told.
-pub(crate) fn changes(
-    upper: BorrowedFd<'_>,
-    lower: BorrowedFd<'_>,
-    root: BorrowedFd<'_>,
-    hidden: &[PathBuf],
-) -> Result<Changes> {
-    apart(|| changes::changes(upper, lower, root, hidden))
+/// What the upper directory changes of the lower one, which has the attributes of a third as its root's. Of the absolute paths
+/// `hidden`, and of directories that are there for them alone, nothing is told.
+pub(crate) fn changes(trees: [BorrowedFd<'_>; 3], hidden: &[PathBuf], style: &Style) -> Result<Changes> {
+    apart(|| changes::changes(trees, hidden, style))
 }
 
 /// In a thread of its own, since reading the attributes of links takes a working directory.

@@ -52,7 +52,7 @@ impl<'a, W: Write> Archive<'a, W> {
     pub(super) fn root(&mut self, root: BorrowedFd<'_>) -> Result<()> {
         match look(root, b".", b".", self.style)? {
             Found::File(file) => self.begin(&file.entry),
-            Found::Whiteout | Found::Socket => Ok(()),
+            Found::Whiteout | Found::Socket | Found::Gone => Ok(()),
         }
     }
 
@@ -61,7 +61,11 @@ impl<'a, W: Write> Archive<'a, W> {
         let mut walk = walk.map_err(|error| Error::entry("list", b"/", error))?;
         while let Some(step) = walk.next().map_err(|error| Error::entry("list", walk.path(), error))? {
             if step == Step::Entry && self.entry(&walk)? {
-                walk.enter().map_err(|error| Error::entry("open", walk.path(), error))?;
+                match walk.enter() {
+                    // It was removed while we looked.
+                    Err(Errno::NOENT) => {}
+                    entered => entered.map_err(|error| Error::entry("open", walk.path(), error))?,
+                }
             }
         }
         Ok(())
@@ -82,7 +86,7 @@ impl<'a, W: Write> Archive<'a, W> {
             }
         }
         match look(dir, name, path, self.style)? {
-            Found::Socket => Ok(false),
+            Found::Socket | Found::Gone => Ok(false),
             Found::Whiteout => {
                 if let Tree::Upper(_) = self.tree {
                     self.marker(walk.folder(), &[WHITEOUT, name].concat())?;
@@ -110,8 +114,15 @@ impl<'a, W: Write> Archive<'a, W> {
                 self.linked.insert(inode, entry.path.clone());
             }
         }
+        if entry.kind != Kind::File {
+            return self.begin(&entry);
+        }
+        // A FIFO that has taken the file's place meanwhile is not waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(parent, name, flags, Mode::empty());
+        let file = file.map_err(|error| Error::entry("open", &entry.path, error))?;
         self.begin(&entry)?;
-        if entry.kind == Kind::File { self.bytes(parent, name, &entry) } else { Ok(()) }
+        self.bytes(&file, &entry)
     }
 
     /// An empty file whose name says something; `folder` ends with a slash unless it is the root.
@@ -124,22 +135,21 @@ impl<'a, W: Write> Archive<'a, W> {
         self.writer.entry(entry)
     }
 
-    /// Holes are written as zeros.
-    fn bytes(&mut self, parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<()> {
-        let file = open(parent, name, &entry.path)?;
-        loop {
-            match read(&file, &mut self.buffer) {
+    /// Holes are written as zeros. What a file has grown by since it was looked at is not written.
+    fn bytes(&mut self, file: &OwnedFd, entry: &Entry) -> Result<()> {
+        let mut left = entry.size;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+            match read(file, &mut self.buffer[..most]) {
                 Ok(0) => return Ok(()),
-                Ok(count) => self.writer.write_all(&self.buffer[..count]).map_err(Error::Write)?,
+                Ok(count) => {
+                    self.writer.write_all(&self.buffer[..count]).map_err(Error::Write)?;
+                    left -= count as u64;
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(Error::entry("read", &entry.path, error)),
             }
         }
+        Ok(())
     }
-}
-
-fn open(parent: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<OwnedFd> {
-    // A FIFO that has taken the file's place meanwhile is not waited for.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    openat(parent, name, flags, Mode::empty()).map_err(|error| Error::entry("open", path, error))
 }

@@ -49,6 +49,7 @@ impl Store {
         let Incoming { config, names, form } = image;
         let parsed = ImageConfig::parse(config)?;
         let diff_ids = &parsed.parts().rootfs.diff_ids;
+        layer::check_depth(diff_ids.len())?;
         let blobs = spool.layers(&form)?;
         if blobs.len() != diff_ids.len() {
             return Err(Error::LayersMismatch);

@@ -120,9 +120,13 @@ impl<'a> Spool<'a> {
             return Ok(());
         }
         let kept = self.keep_file(&name)?;
+        let what = "blob of the archive";
         if kept.digest != blob.digest {
-            let what = "blob of the archive";
             return Err(Error::WrongDigest { what, expected: blob.digest, found: kept.digest });
+        }
+        if kept.size != blob.size {
+            let (digest, expected, found) = (blob.digest, blob.size, kept.size);
+            return Err(Error::WrongSize { what, digest, expected, found });
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! A pull: from a name to an image on record. The plan (manifest, platform, configuration) is made one step after the other;
-//! the layers are fetched at the same time (`layer`), and shared with other pulls (`board`).
+//! the layers are fetched at the same time (`fetch`), and shared with other pulls (`board`).
 
 mod board;
+mod fetch;
 mod growth;
-mod layer;
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -15,9 +15,11 @@ use crate::platform::Wanted as Machine;
 use crate::progress::{Event, Progress, Stage};
 use crate::registry::{Client, Credentials};
 use crate::store::{Hold, LayerLink, MOST_IN_MEMORY};
-use crate::{Descriptor, Digest, Error, ImageConfig, Index, Manifest, Reference, Result, Store, media_type};
+use crate::{
+    Descriptor, Digest, Error, ImageConfig, Index, Manifest, Reference, Result, Store, layer, media_type,
+};
 use board::{Board, Interest, Joined};
-use layer::{Fetch, Wanted};
+use fetch::{Fetch, Wanted};
 
 pub use board::Cancel;
 
@@ -54,6 +56,11 @@ impl Puller {
     pub fn new(store: Arc<Store>, client: Client) -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self { store, client, board: Arc::new(Board::new(DOWNLOADS, processors + 1)) }
+    }
+
+    /// What talks to registries.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// What can stop a pull of this puller.
@@ -103,6 +110,7 @@ impl Puller {
         if diff_ids.len() != manifest.layers.len() {
             return Err(Error::LayersMismatch);
         }
+        layer::check_depth(diff_ids.len())?;
         let links = diff_ids.iter().zip(manifest.layers);
         Ok(Plan {
             named,
@@ -158,7 +166,8 @@ impl Puller {
 
     fn is_here(&self, link: &LayerLink) -> Result<bool> {
         let Some(layer) = self.store.layer(&link.diff_id)? else { return Ok(false) };
-        Ok(layer.blobs.contains(&link.blob.digest) && self.store.blob_size(&link.blob.digest)?.is_some())
+        Ok(layer.blobs.contains(&link.blob.digest)
+            && self.store.blob_size(&link.blob.digest)? == Some(link.blob.size))
     }
 
     /// Starts to fetch a layer, or takes part in what another pull has started.

@@ -2,7 +2,8 @@
 //!
 //! A transfer may take as long as it moves: the limit is on each read and write, not on the whole. Small answers have a
 //! limit on the whole besides. Proxies come from the environment (HTTPS_PROXY, ALL_PROXY, HTTP_PROXY, NO_PROXY), and
-//! this machine's own addresses are never asked for through one.
+//! this machine's own addresses are never asked for through one. Names in NO_PROXY are ureq's business, networks ours: like
+//! Go's client, they are compared with addresses as they are written, and no name is looked up for them.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use ureq::{Agent, AsSendBody, Body, Proxy, SendBody};
 
 use super::Error;
 use super::error::Failure;
+use super::insecure::Network;
 use super::location::Origin;
 use super::trust::Credence;
 
@@ -58,15 +60,18 @@ pub(super) struct Agents {
     origin: Origin,
     own: Agent,
     foreign: Agent,
+    /// Networks that no proxy is asked for.
+    direct: Vec<Network>,
     stall: Duration,
 }
 
 impl Agents {
     pub(super) fn new(origin: Origin, credence: Credence, stall: Duration, user_agent: &str) -> Self {
-        let proxy = if origin.is_loopback() { None } else { Proxy::try_from_env() };
+        let direct = direct_networks();
+        let proxy = if is_direct(&origin, &direct) { None } else { Proxy::try_from_env() };
         let own = builder(credence.own, stall, user_agent).proxy(proxy).build().new_agent();
         let foreign = builder(credence.foreign, stall, user_agent).build().new_agent();
-        Self { origin, own, foreign, stall }
+        Self { origin, own, foreign, direct, stall }
     }
 
     /// Sends one request to `uri` and follows nothing.
@@ -108,7 +113,7 @@ impl Agents {
         let is_own = target.as_ref() == Some(&self.origin);
         let agent = if is_own { &self.own } else { &self.foreign };
         let mut config = agent.configure_request(request);
-        if !is_own && target.is_some_and(|target| target.is_loopback()) {
+        if !is_own && target.is_some_and(|target| is_direct(&target, &self.direct)) {
             config = config.proxy(None);
         }
         config = match patience {
@@ -118,6 +123,17 @@ impl Agents {
         };
         agent.run(config.build())
     }
+}
+
+fn direct_networks() -> Vec<Network> {
+    let list = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+    list.split(',').filter_map(|entry| Network::parse(entry.trim())).collect()
+}
+
+/// Whether an address, as it is written, is this machine's or in one of the networks.
+fn is_direct(origin: &Origin, networks: &[Network]) -> bool {
+    let within = |address| networks.iter().any(|network| network.contains(address));
+    origin.is_loopback() || origin.address().is_some_and(within)
 }
 
 fn builder(tls: TlsConfig, stall: Duration, user_agent: &str) -> ConfigBuilder<AgentScope> {

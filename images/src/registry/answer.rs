@@ -9,6 +9,8 @@ use ureq::Body;
 use ureq::http::{HeaderMap, Response, StatusCode};
 
 use super::challenge::TokenProblem;
+use super::http_date;
+use crate::timestamp::since_epoch;
 
 /// Bytes of a refusal that are read.
 const LONGEST_BODY: u64 = 64 << 10;
@@ -47,7 +49,7 @@ impl Answer {
         &self.code
     }
 
-    /// How long the registry asks to be left alone: Retry-After in seconds. (Its other form, a date, is for caches.)
+    /// How long the registry asks to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -71,16 +73,27 @@ impl Answer {
     }
 
     fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        let seconds = headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let words = of_token(headers).or_else(|| of_body(status, body)).or_else(|| of_status(status));
         let (code, message) = words.unwrap_or_default();
         Self {
             status,
             code: shown(&code),
             message: shown(&message),
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after: pause(headers, since_epoch().as_secs()),
         }
     }
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date, which is compared with the registry's own clock where it tells
+/// the time.
+fn pause(headers: &HeaderMap, now: u64) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text("retry-after")?;
+    let seconds = asked.parse().ok().or_else(|| {
+        let now = text("date").and_then(|date| http_date::parse(date, now)).unwrap_or(now);
+        http_date::parse(asked, now).map(|then| then.saturating_sub(now))
+    });
+    seconds.map(Duration::from_secs)
 }
 
 type Words = (String, String);
@@ -203,6 +216,10 @@ mod tests {
         let scope = [("www-authenticate", r#"Bearer realm="r",error="insufficient_scope""#)];
         assert_eq!(answer(401, &scope, "").to_string(), "denied: requested access to the resource is denied");
         assert_eq!(answer(429, &[("retry-after", "7")], "").retry_after(), Some(Duration::from_secs(7)));
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let later = ("retry-after", "Sun, 06 Nov 1994 08:50:00 GMT");
+        assert_eq!(answer(429, &[date, later], "").retry_after(), Some(Duration::from_secs(23)));
+        assert_eq!(answer(503, &[later], "").retry_after(), Some(Duration::ZERO), "it is over");
         for other in ["-1", "soon", "99999999999999999999999"] {
             assert_eq!(answer(429, &[("retry-after", other)], "").retry_after(), None);
         }

@@ -249,7 +249,16 @@ impl Error {
 
     /// The refusal of a pull, with the name that was asked for.
     pub(super) fn of_pull(self, reference: &Reference) -> Self {
-        let Self::Answer(source) = self else { return self };
+        let source = match self {
+            Self::Answer(source) => source,
+            // Docker asks what a tag names by HEAD.
+            Self::Exchange { uri, source, .. }
+                if matches!(*source, Failure::NoCredentials) && reference.digest().is_none() =>
+            {
+                return Self::Exchange { method: Method::HEAD, uri, source };
+            }
+            other => return other,
+        };
         let name = || reference.familiar_name();
         match (source.code(), source.status()) {
             ("DENIED", _) => Self::AccessDenied { name: name(), source },

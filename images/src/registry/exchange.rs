@@ -9,7 +9,7 @@ use super::challenge::Challenge;
 use super::endpoint::{Endpoint, Site};
 use super::error::Failure;
 use super::retry::Retries;
-use super::token::{Freshness, Scope, Server, basic, bearer};
+use super::token::{Scope, Server, basic, bearer};
 use super::{Client, Credentials, Error};
 
 /// A question below `/v2/`, and what it needs the right for.
@@ -77,13 +77,13 @@ impl Client {
             outgoing.payload = Some(Payload { length: body.len() as u64, source: &mut body });
             endpoint.send(uri.clone(), outgoing, authorization)
         };
-        let shown = self.authorization(endpoint, &question.scope, credentials, Freshness::Kept)?;
+        let shown = self.authorization(endpoint, &question.scope, credentials, None)?;
         let received = send(shown.as_ref())?;
         if received.response.status() != StatusCode::UNAUTHORIZED || !received.is_own {
             return Ok(Answer::check(received.response)?);
         }
         endpoint.learn(received.response.headers());
-        let other = self.authorization(endpoint, &question.scope, credentials, Freshness::New)?;
+        let other = self.authorization(endpoint, &question.scope, credentials, shown.as_ref())?;
         if other.is_none() && endpoint.challenge() == Some(Challenge::Basic) {
             return Err(Error::Exchange {
                 method: question.method.clone(),
@@ -105,7 +105,7 @@ impl Client {
     ) -> Result<Response<Body>, Error> {
         let (scope, credentials) = shown;
         let authorization = if endpoint.is_own(&uri) {
-            self.authorization(endpoint, scope, credentials, Freshness::Kept)?
+            self.authorization(endpoint, scope, credentials, None)?
         } else {
             None
         };
@@ -118,7 +118,7 @@ impl Client {
         endpoint: &Endpoint,
         scope: &Scope,
         credentials: &Credentials,
-        freshness: Freshness,
+        refused: Option<&HeaderValue>,
     ) -> Result<Option<HeaderValue>, Error> {
         if let Credentials::RegistryToken(token) = credentials {
             return bearer(token, &scope.repository).map(Some);
@@ -129,7 +129,7 @@ impl Client {
             }
             (Some(Challenge::Bearer { realm, service }), _) => {
                 let server = Server { endpoint, realm: &realm, service: service.as_deref() };
-                self.tokens().get(&server, scope, credentials, freshness).map(Some)
+                self.tokens().get(&server, scope, credentials, refused).map(Some)
             }
             (Some(Challenge::Basic) | None, _) => Ok(None),
         }

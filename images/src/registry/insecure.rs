@@ -54,20 +54,21 @@ fn without_port(registry: &str) -> &str {
     registry.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(registry, |(host, _)| host)
 }
 
+/// A network in CIDR notation.
 #[derive(Debug, PartialEq, Eq)]
-struct Network {
+pub(super) struct Network {
     address: IpAddr,
     prefix: u32,
 }
 
 impl Network {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/')?;
         let network = Self { address: address.parse().ok()?, prefix: prefix.parse().ok()? };
         (network.prefix <= if network.address.is_ipv4() { 32 } else { 128 }).then_some(network)
     }
 
-    fn contains(&self, other: IpAddr) -> bool {
+    pub(super) fn contains(&self, other: IpAddr) -> bool {
         let same = |a: u128, b: u128, width: u32| self.prefix == 0 || (a ^ b) >> (width - self.prefix) == 0;
         match (self.address, other.to_canonical()) {
             (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),

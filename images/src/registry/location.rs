@@ -1,6 +1,8 @@
 //! Addresses that a registry sends (Location, realm): resolved against the page they came with (RFC 3986 section 5.2) and
 //! held to http and https. What a registry sends is hostile.
 
+use std::net::IpAddr;
+
 use ureq::http::Uri;
 
 /// Whom a request goes to: credentials never leave one origin for another.
@@ -31,6 +33,11 @@ impl Origin {
         self.is_https
     }
 
+    /// The host, if it is written as an address.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        bare(&self.host).parse().ok()
+    }
+
     /// Whether the address itself, without any lookup, is this machine.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
@@ -39,8 +46,12 @@ impl Origin {
 
 /// `localhost`, 127.0.0.0/8 and ::1 as they are written, with or without brackets.
 pub(super) fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    let bare = bare(host);
+    bare == "localhost" || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// The absolute address of `location` on the page `base`; none where it is no http or https address.

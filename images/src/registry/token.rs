@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -21,6 +21,7 @@ use super::endpoint::Endpoint;
 use super::error::Failure;
 use super::location::{escape, with_parameter};
 use super::{Credentials, Error};
+use crate::mutex::lock;
 
 /// What a token lives when the server does not say, and the least it is taken to live.
 const SHORTEST_LIFE: u64 = 60;
@@ -50,7 +51,15 @@ impl Scope {
         Self { repository: repository.to_owned(), access, also_pull: None }
     }
 
+    /// Of who only wants to be known.
+    pub(super) fn nothing() -> Self {
+        Self::new("", Access::Pull)
+    }
+
     fn texts(&self) -> Vec<String> {
+        if self.repository.is_empty() {
+            return Vec::new();
+        }
         let actions = match self.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
@@ -69,16 +78,12 @@ struct Key {
     credentials: Credentials,
 }
 
-/// The tokens that have not expired.
-#[derive(Debug, Default)]
-pub(super) struct Tokens(Mutex<HashMap<Key, (HeaderValue, Instant)>>);
+/// A token and the moment it is given up.
+type Kept = Option<(HeaderValue, Instant)>;
 
-/// Whether a kept token will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Freshness {
-    Kept,
-    New,
-}
+/// The tokens that have not expired. Whoever fetches one has the lock of its place: others who need the same wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Mutex<HashMap<Key, Arc<Mutex<Kept>>>>);
 
 /// The server that a registry names, and the service it is there.
 pub(super) struct Server<'a> {
@@ -88,13 +93,13 @@ pub(super) struct Server<'a> {
 }
 
 impl Tokens {
-    /// The header that shows a token for `scope`.
+    /// The header that shows a token for `scope`, and another than the one that was refused.
     pub(super) fn get(
         &self,
         server: &Server<'_>,
         scope: &Scope,
         credentials: &Credentials,
-        freshness: Freshness,
+        refused: Option<&HeaderValue>,
     ) -> Result<HeaderValue, Error> {
         let key = Key {
             realm: server.realm.to_owned(),
@@ -102,21 +107,27 @@ impl Tokens {
             scope: scope.clone(),
             credentials: credentials.clone(),
         };
-        let now = Instant::now();
-        if freshness == Freshness::Kept
-            && let Some((header, _)) = self.lock().get(&key).filter(|(_, expiry)| now < *expiry)
+        let place = self.place(key);
+        let mut kept = lock(&place);
+        if let Some((header, expiry)) = &*kept
+            && Instant::now() < *expiry
+            && refused != Some(header)
         {
             return Ok(header.clone());
         }
+        let begun = Instant::now();
         let (header, life) = fetch(server, scope, credentials)?;
-        let mut kept = self.lock();
-        kept.retain(|_, (_, expiry)| now < *expiry);
-        kept.insert(key, (header.clone(), now + life.saturating_sub(MARGIN)));
+        *kept = Some((header.clone(), begun + life.saturating_sub(MARGIN)));
         Ok(header)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (HeaderValue, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The place of a token. Those that nobody is at and that hold nothing of use are given up.
+    fn place(&self, key: Key) -> Arc<Mutex<Kept>> {
+        let mut places = lock(&self.0);
+        let now = Instant::now();
+        let is_good = |kept: &Kept| kept.as_ref().is_some_and(|(_, expiry)| now < *expiry);
+        places.retain(|other, place| *other == key || Arc::strong_count(place) > 1 || is_good(&lock(place)));
+        places.entry(key).or_default().clone()
     }
 }
 

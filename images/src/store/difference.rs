@@ -6,10 +6,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::Store;
-use super::overlay::Overlay;
 use super::snapshots::{Access, Snapshot};
 use crate::Result;
-use crate::diff::{self, Change, Changes};
+use crate::diff::{self, Change, Changes, Style};
 use crate::error::OfFile as _;
 
 impl Store {
@@ -28,6 +27,10 @@ impl Store {
         Ok(())
     }
 
+    pub(crate) fn style(&self) -> Style {
+        Style { privileges: self.privileges(), shift: None }
+    }
+
     pub(crate) fn compare(&self, snapshot: &Snapshot, hidden: &[PathBuf]) -> Result<Changes> {
         let upper = folder(&self.upper(&snapshot.id))?;
         let root = folder(&self.root_of(snapshot)?)?;
@@ -35,9 +38,9 @@ impl Store {
         let lower = match lowers.as_slice() {
             // A mount without an upper takes two.
             [only] => folder(only.path())?,
-            _ => Overlay { lowers, upper: None, scratch: &self.layout.empty() }.mount()?,
+            _ => self.overlay(lowers, None)?,
         };
-        Ok(diff::changes(upper.as_fd(), lower.as_fd(), root.as_fd(), hidden)?)
+        Ok(diff::changes([&upper, &lower, &root].map(|dir| dir.as_fd()), hidden, &self.style())?)
     }
 }
 

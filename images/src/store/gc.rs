@@ -183,7 +183,7 @@ impl Store {
         downloads: Vec<PathBuf>,
     ) -> Result<Swept> {
         let mut swept = Swept::default();
-        let mut trees = Vec::new();
+        let mut gone = Vec::new();
         {
             let held = self.holds.frozen();
             let marks = self.marks()?;
@@ -193,24 +193,39 @@ impl Store {
             let layers: Vec<Digest> = layers.into_iter().filter(|id| free(id, &marks.layers)).collect();
             swept.bytes += self.forget_layers(&layers)?;
             for id in layers {
-                let path = self.layout.layer(&id);
-                if path.exists() {
-                    trees.push(self.layout.hide(&path)?);
+                if let Some((tree, _)) = self.take_away(&self.layout.layer(&id))? {
+                    gone.push(tree);
                     swept.layers += 1;
                 }
             }
             for digest in blobs.into_iter().filter(|digest| free(digest, &marks.blobs)) {
-                swept.bytes += unlink(&self.layout.blob(&digest))?;
-                swept.blobs += 1;
+                if let Some((blob, bytes)) = self.take_away(&self.layout.blob(&digest))? {
+                    gone.push(blob);
+                    swept.blobs += 1;
+                    swept.bytes += bytes;
+                }
             }
             let held_path = |path: &Path| held.keys().any(|digest| self.layout.partial(digest) == path);
             for path in downloads.into_iter().filter(|path| !held_path(path)) {
-                swept.bytes += unlink(&path)?;
-                swept.downloads += 1;
+                if let Some((download, bytes)) = self.take_away(&path)? {
+                    gone.push(download);
+                    swept.downloads += 1;
+                    swept.bytes += bytes;
+                }
             }
         }
-        trees.iter().try_for_each(|tree| remove(tree))?;
+        // What takes time is done when nobody waits for the holds any more.
+        gone.iter().try_for_each(|path| remove(path))?;
         Ok(swept)
+    }
+
+    /// Takes a file or a tree out of sight. Its new path and the length of the file in bytes; none if it is not there.
+    fn take_away(&self, path: &Path) -> Result<Option<(PathBuf, u64)>> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some((self.layout.hide(path)?, metadata.len()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).of("look at", path),
+        }
     }
 
     /// Takes layers off the record before their trees go. Bytes of their files.
@@ -234,19 +249,8 @@ impl Store {
 }
 
 /// Manifest, configuration and layers of an image.
-fn blobs_of(id: &Digest, record: &ImageRecord) -> Vec<Digest> {
+pub(super) fn blobs_of(id: &Digest, record: &ImageRecord) -> Vec<Digest> {
     let mut blobs = vec![*id, record.manifest.digest];
     blobs.extend(record.layers.iter().map(|layer| layer.blob.digest));
     blobs
-}
-
-/// The length of what was removed, in bytes.
-fn unlink(path: &Path) -> Result<u64> {
-    let length = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error).of("look at", path),
-    };
-    fs::remove_file(path).of("remove", path)?;
-    Ok(length)
 }

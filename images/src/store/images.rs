@@ -1,8 +1,9 @@
 //! Images on record and their names.
 
 use super::Store;
+use super::gc::blobs_of;
 use super::layout::sync_names;
-use super::metadata::{IMAGES, ImageRecord, REFERENCES, SOURCES, Target, Writer};
+use super::metadata::{IMAGES, ImageRecord, LAYERS, LayerLink, REFERENCES, SOURCES, Target, Writer};
 use crate::config::ImageConfig;
 use crate::timestamp::{rfc3339, since_epoch};
 use crate::{Digest, Error, Reference, Result};
@@ -114,7 +115,7 @@ impl Store {
             .collect())
     }
 
-    /// Puts an image whose blobs and layers are all in the store on record, under these names; an image that is on record
+    /// Puts an image on record, whose blobs and layers must all be in the store, under these names; an image that is on record
     /// keeps the manifest it came with. Returns the images that lost a name.
     pub(crate) fn record_image(
         &self,
@@ -125,6 +126,7 @@ impl Store {
         sync_names(&self.layout.blobs())?;
         self.metadata.write(|records| {
             if records.get(&IMAGES, id)?.is_none() {
+                self.check_parts(records, id, record)?;
                 records.put(&IMAGES, id, record)?;
             }
             note_sources(records, record, names)?;
@@ -136,6 +138,23 @@ impl Store {
             }
             Ok(robbed)
         })
+    }
+}
+
+impl Store {
+    /// A configuration may tell of layers that none of its blobs is, and an image that was taken for known may have gone.
+    fn check_parts(&self, records: &Writer, id: &Digest, record: &ImageRecord) -> Result<()> {
+        for LayerLink { diff_id, .. } in &record.layers {
+            if records.get(&LAYERS, diff_id)?.is_none() {
+                return Err(Error::Missing { what: "layer", digest: *diff_id });
+            }
+        }
+        for blob in blobs_of(id, record) {
+            if self.blob_size(&blob)?.is_none() {
+                return Err(Error::Missing { what: "blob", digest: blob });
+            }
+        }
+        Ok(())
     }
 }
 

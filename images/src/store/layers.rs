@@ -70,7 +70,15 @@ impl NewTree {
     /// The tree becomes that of its layer. If there is one already, this one is not needed.
     pub(super) fn name(mut self, path: &Path) -> Result<()> {
         match fs::rename(&self.path, path) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            // ENOTEMPTY or, on XFS, EEXIST.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                Ok(())
+            }
             renamed => {
                 self.named = renamed.is_ok();
                 renamed.of("rename", &self.path)

@@ -103,7 +103,7 @@ impl Layout {
         folder.join(format!("{prefix}{number}"))
     }
 
-    /// Takes a folder out of sight in one step. The caller removes what is returned, when it may take its time.
+    /// Takes a file or a folder out of sight in one step. The caller removes what is returned, when it may take its time.
     pub(crate) fn hide(&self, path: &Path) -> Result<PathBuf> {
         let gone = self.unused(path.parent().unwrap_or(&self.root), GONE);
         fs::rename(path, &gone).of("rename", path)?;
@@ -112,7 +112,7 @@ impl Layout {
 
     /// Removes what an earlier process was making or removing.
     pub(crate) fn remove_unfinished(&self) -> Result<()> {
-        for folder in [self.ingest(), self.layers(), self.snapshots()] {
+        for folder in [self.blobs(), self.ingest(), self.layers(), self.snapshots()] {
             for (name, path) in entries(&folder)? {
                 if name.starts_with(NEW) || name.starts_with(GONE) {
                     remove(&path)?;

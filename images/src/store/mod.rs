@@ -11,7 +11,7 @@
 //! | manifest, configuration | write `ingest/.new-*`, fsync | rename into `blobs/`, fsync the folder | |
 //! | image, names | all its layers on record, its blobs in `blobs/` | commit the records | |
 //! | snapshot | make `snapshots/.new-*` with its record in it | rename to `snapshots/ID` | |
-//! | removing an image | | commit without the records | rename trees to `.gone-*`, unlink blobs, remove trees |
+//! | removing an image | | commit without the records | rename trees and blobs to `.gone-*`, remove them |
 //! | removing a snapshot | | rename to `.gone-*` | remove the tree |
 //!
 //! So whatever has its final name in `blobs/` or `layers/` is complete, verified and on disk. A tree without a record is
@@ -49,6 +49,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::OfFile as _;
+use crate::unpack::Privileges;
 use crate::{Error, Result};
 use durable::FileSystem;
 use holds::Holds;
@@ -64,7 +65,7 @@ pub(crate) use ingest::Ingest;
 pub use metadata::{ImageRecord, LayerLink, LayerRecord, Target};
 pub(crate) use publish::{Finished, UnpackedTree};
 pub use remove::{Removal, Removed};
-pub use snapshots::{Access, Snapshot};
+pub use snapshots::{Access, Places, Snapshot};
 pub use usage::{ImageUsage, ImagesUsage, Space, Usage};
 
 /// An open store.
@@ -74,6 +75,7 @@ pub struct Store {
     file_system: FileSystem,
     holds: Arc<Holds>,
     snapshots: Mutex<BTreeMap<String, Snapshot>>,
+    privileges: Privileges,
     /// Released when the process ends, however it ends.
     _lock: OwnedFd,
 }
@@ -97,6 +99,7 @@ impl Store {
             file_system: FileSystem::of(layout.root())?,
             holds: Arc::default(),
             snapshots: Mutex::default(),
+            privileges: Privileges::of_process(),
             _lock: lock,
             layout,
         };
@@ -107,6 +110,10 @@ impl Store {
     /// The folder that the store is in, absolute.
     pub fn root(&self) -> &Path {
         self.layout.root()
+    }
+
+    pub(crate) fn privileges(&self) -> Privileges {
+        self.privileges
     }
 
     pub(crate) fn hold(&self, digest: crate::Digest) -> Hold {

@@ -10,12 +10,14 @@ use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree, unmount,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+    unmount,
 };
 
 use super::layers::Lower;
 use crate::Result;
 use crate::error::OfFile as _;
+use crate::unpack::Privileges;
 
 /// fsconfig(2) takes strings of at most 255 bytes.
 const LONGEST_VALUE: usize = 255;
@@ -23,11 +25,16 @@ const LONGEST_VALUE: usize = 255;
 /// A diff is the upper directory and nothing else: no entry may refer to another place of a lower layer.
 const PLAIN: [(&str, &str); 3] = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "off")];
 
+/// Attributes are `user.overlay.*`. It excludes metacopy and redirects, and must not be told so.
+const USER_XATTR: &str = "userxattr";
+const PLAIN_USER: [(&str, &str); 1] = [("index", "off")];
+
 /// What to compose.
 pub(crate) struct Overlay<'a> {
     /// The topmost first; at least one, at least two without an upper.
     pub(crate) lowers: Vec<Lower>,
     pub(crate) upper: Option<Upper>,
+    pub(crate) privileges: Privileges,
     /// A folder to mount on for a moment, where the kernel has no other way.
     pub(crate) scratch: &'a Path,
 }
@@ -48,6 +55,13 @@ impl Overlay<'_> {
         .of("mount an overlay with the top layer", self.lowers.first().map_or(self.scratch, Lower::path))
     }
 
+    fn plain(&self) -> &'static [(&'static str, &'static str)] {
+        match self.privileges {
+            Privileges::Root => &PLAIN,
+            Privileges::Rootless => &PLAIN_USER,
+        }
+    }
+
     fn mount_by_parts(&self) -> std::result::Result<OwnedFd, Errno> {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let mut open = Vec::new();
@@ -60,8 +74,11 @@ impl Overlay<'_> {
             fsconfig_set_string(&fs, "upperdir", short(upper, LONGEST_VALUE, &mut open)?)?;
             fsconfig_set_string(&fs, "workdir", short(work, LONGEST_VALUE, &mut open)?)?;
         }
-        for (key, value) in PLAIN {
-            fsconfig_set_string(&fs, key, value)?;
+        for (key, value) in self.plain() {
+            fsconfig_set_string(&fs, *key, *value)?;
+        }
+        if self.privileges == Privileges::Rootless {
+            fsconfig_set_flag(&fs, USER_XATTR)?;
         }
         fsconfig_create(&fs)?;
         let attributes =
@@ -83,7 +100,10 @@ impl Overlay<'_> {
             options.push(format!("upperdir={},workdir={}", short(upper)?, short(work)?));
             flags = MountFlags::empty();
         }
-        options.extend(PLAIN.map(|(key, value)| format!("{key}={value}")));
+        options.extend(self.plain().iter().map(|(key, value)| format!("{key}={value}")));
+        if self.privileges == Privileges::Rootless {
+            options.push(USER_XATTR.to_owned());
+        }
         let options = std::ffi::CString::new(options.join(",")).map_err(|_| Errno::INVAL)?;
         mount("overlay", self.scratch, "overlay", flags, Some(options.as_c_str()))?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -132,7 +152,8 @@ mod tests {
         std::fs::write(high.join("a"), "high").unwrap();
         let upper = Upper { upper: make("upper"), work: make("work") };
         let lowers = vec![Lower::folder(high), Lower::folder(low)];
-        let overlay = Overlay { lowers, upper: Some(upper), scratch: &scratch };
+        let privileges = Privileges::Root;
+        let overlay = Overlay { lowers, upper: Some(upper), privileges, scratch: &scratch };
         for mounted in [overlay.mount_by_page().unwrap(), overlay.mount_by_parts().unwrap()] {
             let file = openat(&mounted, "a", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
             assert_eq!(std::io::read_to_string(std::fs::File::from(file)).unwrap(), "high");

@@ -22,6 +22,7 @@ use super::overlay::{Overlay, Upper, attach};
 use super::usage::{Space, space_of};
 use crate::error::OfFile as _;
 use crate::mutex::lock;
+use crate::unpack::Privileges;
 use crate::{Digest, Error, Result};
 
 const RECORD: &str = "snapshot.json";
@@ -50,6 +51,17 @@ pub enum Access {
     ReadOnly,
 }
 
+/// Where a snapshot has its content, for who shows it to users. Nobody else writes there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The layers of its image, the topmost first.
+    pub lowers: Vec<PathBuf>,
+    /// What was written to it.
+    pub upper: PathBuf,
+    /// What overlayfs needs beside it.
+    pub work: PathBuf,
+}
+
 impl Store {
     /// Makes a writable snapshot of an image. [`Store::view`] gives its content.
     pub fn prepare(&self, id: &str, image: &Digest, owner: &str) -> Result<Snapshot> {
@@ -76,7 +88,7 @@ impl Store {
         let upper = new.join("upper");
         make(&upper, 0o755)?;
         // The root of an overlay is that of its topmost layer.
-        copy_attributes(&self.root_of(snapshot)?, &upper)?;
+        copy_attributes(&self.root_of(snapshot)?, &upper, self.privileges)?;
         let path = new.join(RECORD);
         let named = |source| Error::Record { table: "snapshots", key: snapshot.id.clone(), source };
         fs::write(&path, serde_json::to_vec(snapshot).map_err(named)?).of("write", &path)?;
@@ -104,7 +116,19 @@ impl Store {
                 None
             }
         };
-        Overlay { lowers, upper, scratch: &self.layout.empty() }.mount()
+        self.overlay(lowers, upper)
+    }
+
+    pub(super) fn overlay(&self, lowers: Vec<Lower>, upper: Option<Upper>) -> Result<OwnedFd> {
+        let privileges = self.privileges;
+        Overlay { lowers, upper, privileges, scratch: &self.layout.empty() }.mount()
+    }
+
+    /// The folders that a view of a snapshot is made of.
+    pub fn places(&self, snapshot: &Snapshot) -> Result<Places> {
+        let folder = self.snapshot_folder(&snapshot.id);
+        let lowers = self.lowers(snapshot)?.iter().map(|lower| lower.path().to_owned()).collect();
+        Ok(Places { lowers, upper: folder.join("upper"), work: folder.join("work") })
     }
 
     /// Puts a view where others see it: on the folder `target`.
@@ -171,7 +195,8 @@ impl Store {
         for (id, path) in entries(&self.layout.snapshots())? {
             let record = path.join(RECORD);
             match fs::read(&record) {
-                Ok(bytes) if !bytes.is_empty() => {
+                // A file system may give back zeros where it lost what was written.
+                Ok(bytes) if bytes.iter().any(|byte| *byte != 0) => {
                     let named = |source| Error::Record { table: "snapshots", key: id.clone(), source };
                     let snapshot = serde_json::from_slice(&bytes).map_err(named)?;
                     snapshots.insert(id, snapshot);
@@ -186,8 +211,8 @@ impl Store {
     }
 }
 
-/// Owner, mode and extended attributes of a folder, without those that overlayfs keeps for itself.
-fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
+/// Owner, mode and the extended attributes that are part of a layer, without those that overlayfs keeps for itself.
+fn copy_attributes(from: &Path, to: &Path, privileges: Privileges) -> Result<()> {
     let metadata = fs::metadata(from).of("look at", from)?;
     chown(to, Some(metadata.uid()), Some(metadata.gid())).of("chown", to)?;
     fs::set_permissions(to, Permissions::from_mode(metadata.mode() & 0o7777)).of("chmod", to)?;
@@ -196,7 +221,8 @@ fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
         Err(Errno::OPNOTSUPP) => return Ok(()),
         listed => listed.of("list attributes of", from)?,
     };
-    let own = |name: &&[u8]| name.starts_with(b"user.");
+    let overlay = privileges.overlay_namespace().as_bytes();
+    let own = |name: &&[u8]| name.starts_with(b"user.") && !name.starts_with(overlay);
     for name in names.split(|byte| *byte == 0).filter(own) {
         let mut value = Vec::with_capacity(LONGEST_XATTRS);
         getxattr(from, name, spare_capacity(&mut value)).of("read attributes of", from)?;

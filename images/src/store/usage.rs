@@ -24,6 +24,13 @@ pub struct Space {
     pub inodes: u64,
 }
 
+impl Space {
+    /// What is in a folder, and the folder.
+    pub fn of(root: BorrowedFd<'_>) -> std::io::Result<Self> {
+        Ok(measure(root)?)
+    }
+}
+
 /// The space of a store, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {

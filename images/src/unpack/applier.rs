@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, fchmod, fchown, mkdirat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::attributes::{Owners, Skipped, check_xattrs, set_xattrs};
+use super::attributes::{Owners, Skipped, check_xattrs, owner_error, set_xattrs};
 use super::crew::{Crew, Task};
 use super::directories::Directories;
 use super::maker::{Form, Leaf};
@@ -141,6 +141,10 @@ impl<'scope> Applier<'scope> {
             Kind::Directory => {
                 let dir = self.directory(&parent, name, &entry)?;
                 self.dress(&dir, path, &entry)?;
+                // What is in it comes next, most often.
+                if self.last.is_some() {
+                    self.last = Some((path.to_vec(), dir));
+                }
             }
             Kind::HardLink => self.hard_link(parent, name, entry)?,
             Kind::CharDevice | Kind::BlockDevice if self.policy.privileges == Privileges::Rootless => {
@@ -185,8 +189,7 @@ impl<'scope> Applier<'scope> {
     /// Owner and extended attributes now, the rest when the layer is complete.
     fn dress(&mut self, dir: &Dir, path: &[u8], entry: &Entry) -> Result<()> {
         let (uid, gid) = self.owners.of(entry)?;
-        fchown(dir, Some(uid), Some(gid))
-            .map_err(|error| Error::entry("set the owner of", &entry.path, error))?;
+        fchown(dir, Some(uid), Some(gid)).map_err(|error| owner_error(&entry.path, error))?;
         set_xattrs(dir.as_fd(), entry, &self.policy, &mut self.counts.skipped)?;
         self.directories.add(path, entry)
     }
@@ -204,10 +207,12 @@ impl<'scope> Applier<'scope> {
         {
             return Ok(Arc::clone(dir));
         }
-        let mut dir = self.tree.root();
         let mut has_links = false;
-        let mut end = 0;
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        let (mut dir, mut end) = match &self.last {
+            Some((last, dir)) if is_below(path, last) => (Arc::clone(dir), last.len()),
+            _ => (self.tree.root(), 0),
+        };
+        for name in path[end..].split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             end += name.len() + usize::from(end > 0);
             dir = if let Some(dir) = self.step(&dir, name, entry)? {
                 dir
@@ -304,6 +309,10 @@ impl<'scope> Applier<'scope> {
             self.crew.settle();
         }
     }
+}
+
+fn is_below(path: &[u8], folder: &[u8]) -> bool {
+    !folder.is_empty() && path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 fn is_whiteout(parent: &Dir, name: &[u8]) -> bool {

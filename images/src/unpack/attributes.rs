@@ -58,6 +58,14 @@ impl Owners {
     }
 }
 
+/// Why an owner could not be set.
+pub(super) fn owner_error(path: &[u8], error: Errno) -> Error {
+    match error {
+        Errno::INVAL => Error::refused(path, "its owner is not mapped in this user namespace"),
+        error => Error::entry("set the owner of", path, error),
+    }
+}
+
 /// Checks the names and sizes of extended attributes before anything is made.
 pub(super) fn check_xattrs(entry: &Entry, policy: &Policy) -> Result<()> {
     let refused = |reason| Err(Error::refused(&entry.path, reason));

@@ -16,10 +16,11 @@ use rustix::io::{Errno, pwrite};
 use rustix::process::{fchdir, umask};
 
 use super::Policy;
-use super::attributes::{Owners, Skipped, set_each, set_xattrs, timestamps};
+use super::attributes::{Owners, Skipped, owner_error, set_each, set_xattrs, timestamps};
 use super::crew::{News, Task};
-use super::tree::{Dir, remove, set_opaque};
+use super::tree::{Dir, set_opaque};
 use crate::archive::{Entry, Error, Kind, Piece, Result};
+use crate::descent::remove;
 use crate::sys::unshare_fs;
 
 const SET_ID: u32 = 0o6000;
@@ -166,7 +167,7 @@ impl Maker {
             ftruncate(fd, entry.size).map_err(|error| Error::entry("write", &entry.path, error))?;
         }
         if let Some((uid, gid)) = self.owners.change(entry)? {
-            fchown(fd, Some(uid), Some(gid)).map_err(failed)?;
+            fchown(fd, Some(uid), Some(gid)).map_err(|error| owner_error(&entry.path, error))?;
         }
         if !entry.xattrs.is_empty() {
             set_xattrs(fd, entry, &self.policy, &mut self.skipped)?;
@@ -182,7 +183,8 @@ impl Maker {
         let (parent, name, entry) = (leaf.parent.as_fd(), &*leaf.name, &leaf.entry);
         let failed = |error| Error::entry("set the attributes of", &entry.path, error);
         if let Some((uid, gid)) = self.owners.change(entry)? {
-            chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+            chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| owner_error(&entry.path, error))?;
         }
         if !entry.xattrs.is_empty() {
             self.set_xattrs_at(parent, leaf)?;

@@ -73,7 +73,8 @@ impl Default for Limits {
     }
 }
 
-/// Which of overlayfs's attributes are written, and whether devices can be made.
+/// Which of overlayfs's attributes are written, and whether devices can be made. Owners are set in either case: rootless is
+/// root of a user namespace in which they are mapped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Privileges {
     /// `trusted.overlay.*`; devices are made.
@@ -84,6 +85,13 @@ pub enum Privileges {
 }
 
 impl Privileges {
+    /// Those of this process: only root of the machine itself may set `trusted.*` and make devices.
+    pub fn of_process() -> Self {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let is_whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+        if rustix::process::geteuid().is_root() && is_whole { Self::Root } else { Self::Rootless }
+    }
+
     /// The beginning of the names that overlayfs gives a meaning.
     pub(crate) fn overlay_namespace(self) -> &'static str {
         match self {

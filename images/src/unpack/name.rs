@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// PATH_MAX and NAME_MAX of limits.h.
-const LONGEST_PATH: usize = 4096;
+use crate::archive::LONGEST_PATH;
+
+/// NAME_MAX of limits.h.
 const LONGEST_NAME: usize = 255;
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -26,10 +27,11 @@ pub(super) enum Meaning<'a> {
     Aufs,
 }
 
-/// The path below the root without empty components and dots. A leading slash means the root.
+/// The path below the root without empty components and dots. A leading slash means the root: ko and tar -P write it, and
+/// every engine takes it so.
 pub(super) fn clean(name: &[u8]) -> Result<Cow<'_, [u8]>, &'static str> {
     if name.len() > LONGEST_PATH {
-        return Err("its name is longer than 4096 bytes");
+        return Err("its path is longer than a layer may have");
     }
     let parts = || name.split(|byte| *byte == b'/');
     for part in parts() {
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn names_that_lead_out_or_are_too_long_are_refused() {
         let long_part = "n".repeat(256);
-        let long_path = "n/".repeat(2049);
+        let long_path = "n/".repeat(LONGEST_PATH / 2 + 1);
         for name in ["..", "../a", "a/../b", "a/..", "/..", "a/\0b", &long_part, &long_path] {
             assert!(clean(name.as_bytes()).is_err(), "{name:?}");
         }

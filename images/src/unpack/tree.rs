@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, XattrFlags, fsetxattr, openat, openat2, statx, unlinkat,
+    AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, XattrFlags, fsetxattr, openat, openat2, statx,
 };
 use rustix::io::Errno;
 
@@ -143,21 +143,4 @@ impl Dir {
 pub(super) fn set_opaque(dir: BorrowedFd<'_>, privileges: Privileges) -> Result<(), Errno> {
     let name = format!("{}opaque", privileges.overlay_namespace());
     fsetxattr(dir, name, b"y", XattrFlags::empty())
-}
-
-/// Removes a directory with all that is in it. As deep as a name of the archive can be, at most.
-pub(super) fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let dir = openat(parent, name, OPEN, Mode::empty())?;
-    for entry in rustix::fs::Dir::read_from(&dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        match unlinkat(&dir, name, AtFlags::empty()) {
-            Err(Errno::ISDIR) => remove(dir.as_fd(), name)?,
-            other => other?,
-        }
-    }
-    unlinkat(parent, name, AtFlags::REMOVEDIR)
 }

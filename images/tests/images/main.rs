@@ -9,5 +9,6 @@ mod load;
 mod pull;
 mod registry;
 mod remove;
+mod rootless;
 mod store;
 mod world;

@@ -205,6 +205,51 @@ fn a_configuration_that_lies_about_its_layers_is_refused() {
     assert_tidy(&world.root());
 }
 
+/// One blob cannot be two layers, whatever a configuration says of it.
+#[test]
+fn a_layer_that_no_blob_is_puts_no_image_on_record() {
+    let (world, registry) = (World::new(), Registry::start());
+    let store = Arc::new(world.store());
+    let layer = tar(&[("a", b"1")]);
+    let lying = Made::with(vec![layer.clone(), tar(&[("b", b"2")])], &serde_json::json!({}));
+    registry.push("lying:1", &lying, &[layer.clone(), layer]);
+    let refused = pull(&store, &registry.reference("lying:1")).unwrap_err();
+    let missing = Digest::of(&lying.layers[1]);
+    assert_eq!(message(&refused), format!("layer {missing} is not in the store"));
+    assert!(store.images().unwrap().is_empty());
+}
+
+#[test]
+fn more_layers_than_can_be_mounted_are_refused_at_once() {
+    let (world, registry) = (World::new(), Registry::start());
+    let store = Arc::new(world.store());
+    let layer = tar(&[("a", b"1")]);
+    let layers = vec![layer.clone(); 500];
+    let made = Made::with(layers.clone(), &serde_json::json!({}));
+    registry.push("deep:1", &made, std::slice::from_ref(&layer));
+    let text = String::from_utf8(registry_manifest(&made, &layers)).unwrap();
+    let reference = registry.reference("deep:1");
+    let oci = media_type::OCI_MANIFEST;
+    client().push_manifest(&reference, &Credentials::Anonymous, oci, text.as_bytes()).unwrap();
+    let refused = pull(&store, &reference).unwrap_err();
+    assert_eq!(message(&refused), "max depth exceeded: the image has 500 layers, more than 499");
+    assert_eq!(registry.requests(&Digest::of(&layer)), 0);
+    let refused = store.load(&made.archive(&["deep:1"])[..], &mut |_| ()).unwrap_err();
+    assert!(matches!(refused, Error::TooDeep { count: 500, .. }), "{refused}");
+}
+
+fn registry_manifest(made: &Made, layers: &[Vec<u8>]) -> Vec<u8> {
+    let describe = |kind: &str, bytes: &[u8]| Descriptor::new(kind, Digest::of(bytes), bytes.len() as u64);
+    let manifest = knarr_images::Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_MANIFEST.into()),
+        config: describe(media_type::OCI_CONFIG, &made.config),
+        layers: layers.iter().map(|layer| describe(media_type::OCI_LAYER, layer)).collect(),
+        annotations: BTreeMap::new(),
+    };
+    serde_json::to_vec(&manifest).unwrap()
+}
+
 #[test]
 fn an_index_is_what_the_name_means() {
     let (world, registry) = (World::new(), Registry::start());

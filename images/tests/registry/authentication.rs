@@ -1,5 +1,6 @@
 //! Credentials: shown to whom they are for, in the form that is asked for, and no more often than that helps.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use knarr_images::registry::Credentials;
@@ -50,7 +51,14 @@ fn basic_credentials_are_shown_when_they_are_asked_for() {
     let failed = client.manifest(&name, &Credentials::Anonymous).unwrap_err();
     assert_eq!(
         chain(&failed),
-        format!("Get \"http://{}/v2/a/manifests/latest\": no basic auth credentials", server.host())
+        format!("Head \"http://{}/v2/a/manifests/latest\": no basic auth credentials", server.host()),
+        "as Docker, which asks for a tag by HEAD"
+    );
+    let digest = knarr_images::Digest::of(b"");
+    let failed = client.manifest(&name.with_digest(digest), &Credentials::Anonymous).unwrap_err();
+    assert_eq!(
+        chain(&failed),
+        format!("Get \"http://{}/v2/a/manifests/{digest}\": no basic auth credentials", server.host())
     );
 }
 
@@ -86,6 +94,25 @@ fn a_token_is_fetched_once_and_kept() {
     client.manifest(&reference(&server.host(), "c"), &basic()).unwrap();
     assert_eq!(server.count("GET", "/token"), 3);
     assert_eq!(server.count("GET", "/v2/"), 5);
+}
+
+#[test]
+fn threads_that_need_the_same_token_fetch_it_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let server = bearer_registry("good", move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        // Long enough for all to want it.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        reply(200).body(br#"{"token":"good"}"#)
+    });
+    let (client, name) = (client(), reference(&server.host(), "a"));
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| client.manifest(&name, &basic()).unwrap());
+        }
+    });
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
 #[test]

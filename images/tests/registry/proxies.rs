@@ -56,3 +56,17 @@ fn this_machine_is_asked_itself() {
     assert!(said.contains("FETCHED"), "{said}");
     assert!(proxy.seen().is_empty());
 }
+
+/// 0.0.0.0 is this machine to connect(2), and an address like any other to us.
+#[test]
+fn a_network_may_need_no_proxy() {
+    let proxy = Server::start(|_| reply(403));
+    let server = Server::start(|_| manifest_reply());
+    let address = format!("http://{}", proxy.host());
+    let reference = format!("0.0.0.0:{}/a", server.host().rsplit(':').next().unwrap());
+    for (list, through) in [("192.0.2.0/24", 1), ("192.0.2.0/24, 0.0.0.0/30", 0), ("0.0.0.1/32", 1)] {
+        let before = proxy.seen().len();
+        fetch(&reference, &[("ALL_PROXY", &address), ("NO_PROXY", list)]);
+        assert_eq!(proxy.seen().len() - before, through, "{list}");
+    }
+}

@@ -29,6 +29,8 @@ pub(crate) struct Engine {
     daemon: RefCell<Option<Child>>,
     commands: Cell<u32>,
     record: RefCell<Vec<String>>,
+    /// Texts that stand for others in what is compared.
+    rewritten: Vec<(&'static str, &'static str)>,
 }
 
 impl Engine {
@@ -48,6 +50,7 @@ impl Engine {
             daemon: RefCell::new(None),
             commands: Cell::new(0),
             record: RefCell::new(Vec::new()),
+            rewritten: Vec::new(),
         }
     }
 
@@ -58,6 +61,11 @@ impl Engine {
 
     pub(crate) fn states(&mut self, below: PathBuf) {
         self.states = below;
+    }
+
+    /// In what is compared these texts are those.
+    pub(crate) fn rewrite(&mut self, texts: &[(&'static str, &'static str)]) {
+        self.rewritten = texts.to_vec();
     }
 
     /// Only cgroups with such names are containers'; the others are the engine's own.
@@ -187,7 +195,8 @@ impl Engine {
 
     pub(crate) fn record_text(&self, text: &str) {
         let text = text.replace(&self.dir.display().to_string(), "DIR").replace(&self.cgroup, "CGROUP");
-        self.record.borrow_mut().push(without_ids(&text));
+        let rewritten = self.rewritten.iter().fold(text, |text, (old, new)| text.replace(old, new));
+        self.record.borrow_mut().push(without_ids(&rewritten));
     }
 
     pub(crate) fn take_record(&self) -> Vec<String> {

@@ -165,7 +165,7 @@ fn runtime(host: &mut HostConfig, settings: &Settings) -> Result<()> {
         return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
     }
     let parent = &host.cgroup_parent;
-    let slice = parent.len() > ".slice".len() && parent.ends_with(".slice");
+    let slice = parent.strip_suffix(".slice").is_some_and(|name| !name.is_empty());
     if !parent.is_empty() && !slice && settings.cgroup_driver == CgroupDriver::Systemd {
         let why = "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"";
         return Err(Error::invalid(why));

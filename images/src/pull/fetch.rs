@@ -36,11 +36,16 @@ impl Fetch<'_> {
         let LayerLink { diff_id, blob } = &self.wanted.layer;
         let _holds = (self.store.hold(*diff_id), self.store.hold(blob.digest));
         let unpacked = self.store.layer(diff_id)?.is_some();
-        let (download, tree) = if self.store.blob_size(&blob.digest)?.is_some() {
-            (None, self.unpack_stored(unpacked)?)
-        } else {
-            let (path, tree) = self.download(unpacked)?;
-            (Some(path), tree)
+        let (download, tree) = match self.store.blob_size(&blob.digest)? {
+            Some(found) if found != blob.size => {
+                let (digest, expected) = (blob.digest, blob.size);
+                return Err(Error::WrongSize { what: "layer", digest, expected, found });
+            }
+            Some(_) => (None, self.unpack_stored(unpacked)?),
+            None => {
+                let (path, tree) = self.download(unpacked)?;
+                (Some(path), tree)
+            }
         };
         self.store.publish(Finished { diff_id: *diff_id, blob: blob.digest, download, tree })?;
         self.announce(Stage::Complete)
