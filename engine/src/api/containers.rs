@@ -319,7 +319,7 @@ async fn passed(until: Option<jiff::Timestamp>) {
         None => std::future::pending().await,
         Some(until) => {
             let left = until.duration_since(jiff::Timestamp::now());
-            tokio::time::sleep(std::time::Duration::try_from(left).unwrap_or_default()).await;
+            tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
         }
     }
 }
