@@ -27,6 +27,7 @@ mod volume;
 mod wire;
 
 use std::fs;
+use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::ExitCode;
@@ -63,10 +64,16 @@ fn run(flags: &Flags) -> Result<()> {
     if !engine.settings.live_restore {
         engine.stop_all();
     }
-    if let Some(pidfile) = &pidfile {
-        fs::remove_file(pidfile).during("remove", pidfile)?;
+    let removed = pidfile.as_deref().map_or(Ok(()), remove_pidfile);
+    served.and(removed)
+}
+
+/// It is not there if the engine failed before it was ready.
+fn remove_pidfile(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.during("remove", path),
     }
-    served
 }
 
 /// Clients can come: the process ID is written and the service manager is told, sd_notify(3).

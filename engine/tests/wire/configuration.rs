@@ -44,13 +44,34 @@ fn the_socket_is_its_groups_and_another_engine_does_not_take_it() {
     let mut daemon = Daemon::start(&["--group", "0"]);
     let mode = fs::metadata(daemon.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o660);
+    let other = tempfile::tempdir().unwrap();
+    let host = format!("unix://{}", daemon.socket().display());
+    let refused = command(other.path()).args(["--host", &host]).output().unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("somebody else listens on"), "{text}");
     let pid = fs::read_to_string(daemon.folder().join("pid")).unwrap();
     assert!(pid.parse::<u32>().is_ok(), "{pid}");
     assert!(daemon.stop(), "a stop that is asked for is a success");
     assert!(!daemon.folder().join("pid").exists());
-    // What it has left behind is nobody's.
-    let second = command(daemon.folder()).arg("--validate").output().unwrap();
-    assert!(second.status.success());
+}
+
+#[test]
+fn a_socket_that_nobody_listens_on_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stale.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let host = format!("unix://{}", path.display());
+    let daemon = Daemon::start(&["--host", &host]);
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+    drop(daemon);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "kept").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let refused = command(other.path()).args(["--host", &host]).output().unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("is there and is no socket"), "{text}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
 }
 
 #[test]

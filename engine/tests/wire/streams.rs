@@ -136,7 +136,10 @@ fn browsers_attach_by_websocket() {
     assert!(head.status.starts_with("101 "));
     assert_eq!(head.header("Sec-Websocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     // A ping of "p", masked with zeros, and its pong.
-    client.write("\u{9}");
-    drop(client);
+    client.write(b"\x89\x81\0\0\0\0p");
+    assert_eq!(client.bytes(3), b"\x8a\x01p");
+    client.write(b"\x88\x82\0\0\0\0\x03\xe8");
+    assert_eq!(client.bytes(4), b"\x88\x02\x03\xe8");
+    assert!(client.is_over());
     assert_eq!(daemon.ask(&format!("GET {path}")).error().0, "400");
 }
