@@ -32,8 +32,14 @@ pub(crate) const SINCE_THEN: [(&str, &str); 6] = [
     ("daemon: Container ", "daemon: container "),
     ("Cannot kill container", "cannot kill container"),
     ("failed to create task for container: ", ""),
-    ("exit 126: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such", "exit 127: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such"),
-    ("exit 126: OCI runtime exec failed: exec failed: unable to start container process: chdir", "exit 127: OCI runtime exec failed: exec failed: unable to start container process: chdir"),
+    (
+        "exit 126: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such",
+        "exit 127: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such",
+    ),
+    (
+        "exit 126: OCI runtime exec failed: exec failed: unable to start container process: chdir",
+        "exit 127: OCI runtime exec failed: exec failed: unable to start container process: chdir",
+    ),
     ("/proc/interrupts rw,nosuid tmpfs\n", ""),
 ];
 
