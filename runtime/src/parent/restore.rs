@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::Path;
 
 use knarr_cgroups::Already;
 use rustix::process::Pid;
@@ -21,7 +20,7 @@ use crate::namespaces::Visit;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
 use crate::record::{self, Record};
-use crate::rootfs::Externals;
+use crate::rootfs::{CriuRoot, Externals};
 use crate::spawn::Child;
 use crate::spec;
 use crate::sys::files::exists;
@@ -124,8 +123,8 @@ impl Making<'_> {
         folders: &Folders,
         inherited: &[OwnedFd],
     ) -> Result<(Criu, OpenFolders)> {
-        let root = self.dir.make_criu_root()?;
-        options::add_root(options, &root);
+        let root = CriuRoot(self.dir.make_criu_root()?);
+        options::add_root(options, &root.root());
         let mut visit = Visit::default();
         visit.new_mount()?;
         let started = self.add_externals(options, &root).and_then(|()| {
@@ -137,7 +136,7 @@ impl Making<'_> {
         started
     }
 
-    fn add_externals(&self, options: &mut Message, root: &Path) -> Result<()> {
+    fn add_externals(&self, options: &mut Message, root: &CriuRoot) -> Result<()> {
         let Some(cgroup) = &self.cgroup else { return Ok(()) };
         let externals = Externals { plan: &self.design.plan.rootfs, cgroup: &self.cgroup_view(cgroup) };
         for mount in externals.prepare(root)? {
