@@ -81,7 +81,13 @@ pub(crate) fn start_with(
     program: fn(&Engine) -> String,
     flags: &[&str],
 ) -> Engine {
-    let mut engine = Engine::new(site, name, runtime);
+    let engine = Engine::new(site, name, runtime);
+    let parent = engine.cgroup.clone();
+    start_daemon(engine, program, &[&["--cgroup-parent", &parent], flags].concat())
+}
+
+/// The daemon with what it has whatever the cgroups are, and the image in it.
+pub(crate) fn start_daemon(mut engine: Engine, program: fn(&Engine) -> String, flags: &[&str]) -> Engine {
     let host = format!("unix://{}", engine.path("docker.sock"));
     let (data, exec, pid) = (engine.path("data"), engine.path("exec"), engine.path("docker.pid"));
     let added = format!("under-test={}", program(&engine));
@@ -97,8 +103,6 @@ pub(crate) fn start_with(
         &exec,
         "--pidfile",
         &pid,
-        "--cgroup-parent",
-        &engine.cgroup,
         "--add-runtime",
         &added,
         "--default-runtime",
