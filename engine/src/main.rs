@@ -5,6 +5,7 @@
 mod api;
 mod container;
 mod daemon_json;
+mod disk_usage;
 mod engine;
 mod error;
 mod events;
@@ -39,7 +40,7 @@ use flags::Flags;
 use settings::Settings;
 
 fn main() -> ExitCode {
-    match run(Flags::parse()) {
+    match run(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("knarrd: {error}");
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Flags) -> Result<()> {
+fn run(flags: &Flags) -> Result<()> {
     let validate = flags.validate;
     let settings = flags.clone().settings()?;
     if validate {
@@ -58,7 +59,7 @@ fn run(flags: Flags) -> Result<()> {
     log::set_debug(settings.debug);
     let pidfile = settings.pidfile.clone();
     let engine = Engine::open(settings)?;
-    let on_hangup = || reload(&engine.settings, &flags);
+    let on_hangup = || reload(&engine.settings, flags);
     let served = api::serve(&engine, || ready(pidfile.as_deref()), on_hangup);
     if !engine.settings.live_restore {
         engine.stop_all();

@@ -139,7 +139,8 @@ impl Engine {
         let (mut monitor, pid) = prepared.launch(&self.settings.monitor)?;
         let pid = pid.map_err(|error| {
             let message = error.message;
-            let act = "failed to create task for container: failed to create shim task: OCI runtime create failed";
+            let act =
+                "failed to create task for container: failed to create shim task: OCI runtime create failed";
             Error { message: format!("{act}: {message}: unknown"), ..error }
         });
         let started = pid.and_then(|pid| {
@@ -211,7 +212,9 @@ impl Engine {
                 let other = self.containers.find(name)?;
                 if other.record().host_config.ipc_mode == "private" {
                     let hint = "(hint: use IpcMode:shareable for the donor container)";
-                    return Err(Error::conflict(format!("cannot join IPC of container {name}: non-shareable IPC {hint}")));
+                    return Err(Error::conflict(format!(
+                        "cannot join IPC of container {name}: non-shareable IPC {hint}"
+                    )));
                 }
                 Some(oci::shared_memory::folder(&other.folder))
             }

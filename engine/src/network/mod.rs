@@ -76,7 +76,8 @@ impl Networks {
         let (bridge, unrelated) = if settings.bridge == "none" {
             (None, Unrelated::Untouched)
         } else {
-            let asked = settings.bridge_address.as_deref().map(str::parse).transpose().map_err(Error::invalid)?;
+            let asked =
+                settings.bridge_address.as_deref().map(str::parse).transpose().map_err(Error::invalid)?;
             let bridge = Bridge::open(settings, identities.bridge_mac, asked.or(identities.bridge_address))?;
             identities.bridge_address = Some(bridge.address());
             (Some(bridge), forwarding(&settings.exec_root)?)
@@ -102,6 +103,7 @@ fn forwarding(exec_root: &Path) -> Result<Unrelated> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the form of map_err
 fn failed(error: knarr_netns::Error) -> Error {
     Error::system(knarr_netns::chain(&error))
 }

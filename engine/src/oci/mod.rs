@@ -31,7 +31,9 @@ use crate::settings::{CgroupDriver, Settings};
 pub(crate) use capabilities::normalize as normalize_capabilities;
 pub(crate) use defaults::{masked_paths, readonly_paths};
 pub(crate) use devices::{Rule as DeviceRule, check_permissions};
-pub(crate) use host::{Cpuset, Host, forwards_ipv4, numbers};
+#[cfg(test)]
+pub(crate) use host::Cpuset;
+pub(crate) use host::{Host, forwards_ipv4, numbers};
 pub(crate) use mounts::{Access, Bind, Mount};
 pub(crate) use process::process;
 pub(crate) use resources::{RLIMITS, resources};

@@ -39,9 +39,8 @@ impl<'de> Deserializer<'de> for Lenient {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Array(values) => visitor.visit_seq(Values(values.into_iter())),
-            Value::Object(map) => {
-                visitor.visit_map(Entries { entries: map.into_iter().collect::<Vec<_>>().into_iter(), value: None })
-            }
+            Value::Object(map) => visitor
+                .visit_map(Entries { entries: map.into_iter().collect::<Vec<_>>().into_iter(), value: None }),
             other => other.deserialize_any(visitor),
         }
     }

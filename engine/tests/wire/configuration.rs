@@ -21,7 +21,11 @@ fn a_configuration_can_be_checked() {
     let fine = validate(r#"{"labels": ["a=b"], "userland-proxy": false, "default-shm-size": 67108864}"#, &[]);
     assert_eq!((fine.status.code(), fine.stderr.as_slice()), (Some(0), b"configuration OK\n".as_slice()));
     for (file, flags, why) in [
-        (r#"{"invented": 1}"#, [].as_slice(), "the following directives don't match any configuration option: invented"),
+        (
+            r#"{"invented": 1}"#,
+            [].as_slice(),
+            "the following directives don't match any configuration option: invented",
+        ),
         (r#"{"bridge": "b"}"#, &[], "bridge: (from flag: none, from file: b)"),
         (r#"{"userns-remap": "default"}"#, &[], "userns-remap is not supported by knarrd"),
         ("{", &[], "unable to configure the Docker daemon with file"),
@@ -73,7 +77,9 @@ fn a_socket_that_nobody_listens_on_is_replaced() {
 #[test]
 fn plain_tcp_has_to_be_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    for (address, flags) in [("tcp://127.0.0.1:0", [].as_slice()), ("tcp://0.0.0.0:0", &["--allow-plain-tcp"])] {
+    for (address, flags) in
+        [("tcp://127.0.0.1:0", [].as_slice()), ("tcp://0.0.0.0:0", &["--allow-plain-tcp"])]
+    {
         let refused = command(folder.path()).args(["-H", address]).args(flags).output().unwrap();
         let text = String::from_utf8(refused.stderr).unwrap();
         assert!(!refused.status.success());
