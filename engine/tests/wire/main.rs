@@ -194,6 +194,20 @@ fn info_tells_of_this_host() {
     }
 }
 
+#[test]
+fn disk_usage_is_told_of_what_is_asked_for() {
+    let daemon = Daemon::start(&[]);
+    let id = container(&daemon);
+    let all = daemon.ask("GET /v1.50/system/df").json();
+    assert_eq!(all["Images"][0]["RepoTags"], json!(["box:latest"]));
+    assert_eq!(all["Images"][0]["Containers"], json!(1));
+    assert_eq!(all["Containers"][0]["Id"], json!(id));
+    assert_eq!((&all["Volumes"], &all["BuildCache"]), (&json!([]), &json!([])));
+    let some = daemon.ask("GET /v1.50/system/df?type=volume&type=build-cache").json();
+    assert_eq!((&some["Images"], &some["Containers"], &some["Volumes"]), (&json!(null), &json!(null), &json!([])));
+    assert_eq!(daemon.ask("GET /system/df?type=x").error(), ("400", "unknown object type: x".to_owned()));
+}
+
 /// A container that never runs.
 fn container(daemon: &Daemon) -> String {
     let body = r#"{"image": "box", "CMD": ["/x"], "hostconfig": {"networkmode": "none"}}"#;
