@@ -50,6 +50,7 @@ pub(crate) use kill::signal_number;
 pub(crate) use list::ListQuery;
 pub(crate) use record::{Health, Probe, Record, State, Status};
 pub(crate) use remove::Remove;
+pub(crate) use start::spawn;
 pub(crate) use stop::Stop;
 pub(crate) use validate::for_version;
 pub(crate) use wait::Condition;

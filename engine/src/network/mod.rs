@@ -206,9 +206,16 @@ pub(crate) fn disconnect(engine: &Engine, record: &Record, folder: &Path) -> Res
         bridge.release(&record.id);
     }
     let Some(attachment) = read_attachment(folder)? else { return Ok(()) };
-    knarr_netns::teardown(&attachment).map_err(failed)?;
+    firewall::withdraw(&attachment.table, &attachment.published).map_err(failed)?;
     let path = folder.join(ATTACHMENT);
-    fs::remove_file(&path).during("remove", &path)
+    fs::remove_file(&path).during("remove", &path)?;
+    // The kernel takes the links away with the namespace, unless somebody else holds that; and who removes one waits for
+    // all processors to have forgotten it, some 20 ms. Nobody has to wait for that: the next run has links of other names.
+    crate::container::spawn("links".to_owned(), move || {
+        if let Err(error) = knarr_netns::teardown(&attachment).map_err(failed) {
+            crate::log::warn(&error.within("remove links"));
+        }
+    })
 }
 
 /// What a container's hook was told, if it may have something.

@@ -160,14 +160,12 @@ fn hostname(spec: &Spec<'_>) -> String {
 
 fn hooks(spec: &Spec<'_>) -> Option<Hooks> {
     let Network::Private(attachment) = spec.network else { return None };
-    let hook = |act: &str| {
-        let words = ["knarr-netns".to_owned(), act.to_owned(), attachment.to_string_lossy().into_owned()];
-        let mut hook = Hook::default();
-        hook.set_path(spec.settings.netns.clone()).set_args(Some(words.into()));
-        vec![hook]
-    };
+    let words = ["knarr-netns".to_owned(), "setup".to_owned(), attachment.to_string_lossy().into_owned()];
+    let mut hook = Hook::default();
+    hook.set_path(spec.settings.netns.clone()).set_args(Some(words.into()));
+    // What it makes is taken away by the engine, which has to do that anyway after a runtime that was killed.
     let mut hooks = Hooks::default();
-    hooks.set_create_runtime(Some(hook("setup"))).set_poststop(Some(hook("teardown")));
+    hooks.set_create_runtime(Some(vec![hook]));
     Some(hooks)
 }
 
