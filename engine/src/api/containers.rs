@@ -396,6 +396,9 @@ async fn archive(
             Ok(answer)
         }
         _ => {
+            if request.query.flag("copyUIDGID") {
+                return super::route::later("giving copied files to the container's user");
+            }
             let put = Put { keep_kinds: request.query.flag("noOverwriteDirNonDir") };
             let body = request.into_reader();
             blocking(&engine, move |engine| engine.unpack(&name, &path, put, body)).await?;
