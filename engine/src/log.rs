@@ -11,6 +11,10 @@ pub(crate) fn set_debug(wanted: bool) {
     DEBUG.store(wanted, Ordering::Relaxed);
 }
 
+pub(crate) fn is_debug() -> bool {
+    DEBUG.load(Ordering::Relaxed)
+}
+
 pub(crate) fn info(text: &dyn Display) {
     write("info", text);
 }
@@ -21,7 +25,7 @@ pub(crate) fn warn(text: &dyn Display) {
 }
 
 pub(crate) fn debug(text: &dyn Display) {
-    if DEBUG.load(Ordering::Relaxed) {
+    if is_debug() {
         write("debug", text);
     }
 }

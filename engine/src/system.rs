@@ -4,37 +4,56 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use crate::api::{NEWEST, OLDEST};
 use crate::container::Status;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::settings::CgroupDriver;
+use crate::log;
+use crate::settings::{CgroupDriver, Runtime, Settings};
+use crate::wire::{
+    Commit, Component, IndexConfig, Info, Limits, Named, Plugins, RegistryConfig, RuntimeAnswer, Swarm, VersionAnswer,
+};
 
 /// The version of Docker whose API this is; tools compare it.
 const DOCKER: &str = "28.2.2";
 
 /// The answer to `/version`.
-pub(crate) fn version() -> Value {
-    let host = rustix::system::uname();
-    let kernel = host.release().to_string_lossy().into_owned();
+pub(crate) fn version() -> VersionAnswer {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let own = env!("CARGO_PKG_VERSION");
-    let version = format!("{DOCKER}+knarr.{own}");
-    json!({
-        "Platform": {"Name": format!("Knarr Engine {own}")},
-        "Components": [{
-            "Name": "Engine",
-            "Version": version,
-            "Details": {
-                "ApiVersion": NEWEST.to_string(), "Arch": architecture(), "BuildTime": "", "Experimental": "false",
-                "GitCommit": commit(), "GoVersion": "", "KernelVersion": kernel, "MinAPIVersion": OLDEST.to_string(),
-                "Os": "linux",
-            },
-        }, {"Name": "knarr", "Version": own, "Details": {"GitCommit": commit()}}],
-        "Version": version, "ApiVersion": NEWEST.to_string(), "MinAPIVersion": OLDEST.to_string(), "GitCommit": commit(),
-        "GoVersion": "", "Os": "linux", "Arch": architecture(), "KernelVersion": kernel, "BuildTime": "",
-    })
+    let details = [
+        ("ApiVersion", NEWEST.to_string()),
+        ("Arch", architecture().to_owned()),
+        ("BuildTime", String::new()),
+        ("Experimental", "false".to_owned()),
+        ("GitCommit", commit().to_owned()),
+        ("GoVersion", String::new()),
+        ("KernelVersion", kernel.clone()),
+        ("MinAPIVersion", OLDEST.to_string()),
+        ("Os", "linux".to_owned()),
+    ];
+    let runtime = BTreeMap::from([("GitCommit", commit().to_owned())]);
+    VersionAnswer {
+        platform: Named { name: format!("Knarr Engine {own}") },
+        components: vec![
+            Component { name: "Engine", version: server_version(), details: BTreeMap::from(details) },
+            Component { name: "knarr", version: own.to_owned(), details: runtime },
+        ],
+        version: server_version(),
+        api_version: NEWEST.to_string(),
+        min_api_version: OLDEST.to_string(),
+        git_commit: commit(),
+        go_version: "",
+        os: "linux",
+        arch: architecture(),
+        kernel_version: kernel,
+        build_time: "",
+    }
+}
+
+/// Docker's, with our own as its build's name: tools compare it.
+fn server_version() -> String {
+    format!("{DOCKER}+knarr.{}", env!("CARGO_PKG_VERSION"))
 }
 
 fn commit() -> &'static str {
@@ -52,76 +71,141 @@ fn architecture() -> &'static str {
 
 impl Engine {
     /// The answer to `/info`.
-    pub(crate) fn info(&self) -> Result<Value> {
+    pub(crate) fn info(&self) -> Result<Info> {
         let settings = &self.settings;
         let counts = self.counts();
         let host = rustix::system::uname();
-        let images = self.images.images()?.len();
-        let mut runtimes = BTreeMap::new();
-        for (name, runtime) in &settings.runtimes {
-            runtimes.insert(name, json!({ "path": runtime.path, "runtimeArgs": runtime.arguments }));
-        }
-        let (system, version) = os_release();
+        let (operating_system, os_version) = os_release();
         let cgroups = Cgroups::of_host();
-        let total: u64 = counts.values().sum();
-        let count = |state: &str| counts.get(state).copied().unwrap_or(0);
-        let own = json!({
-            "ID": self.networks.identities.host,
-            "Containers": total, "ContainersRunning": count("running"), "ContainersPaused": count("paused"),
-            "ContainersStopped": count("stopped"), "Images": images,
-            "Driver": "overlay2",
-            "DriverStatus": [["Backing Filesystem", backing(&settings.data_root)], ["Supports d_type", "true"], ["Native Overlay Diff", "true"]],
-            "LoggingDriver": settings.log.kind,
-            "CgroupDriver": match settings.cgroup_driver { CgroupDriver::Cgroupfs => "cgroupfs", CgroupDriver::Systemd => "systemd" },
-            "Debug": settings.debug, "NFd": descriptors(), "NGoroutines": threads(),
-            "NEventsListener": self.events.listeners(), "SystemTime": jiff::Timestamp::now().to_string(),
-            "IndexServerAddress": "https://index.docker.io/v1/",
-            "RegistryConfig": {
-                "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-                "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": settings.registry_mirrors, "Secure": true, "Official": true}},
-                "Mirrors": settings.registry_mirrors,
+        let runtime = |runtime: &Runtime| RuntimeAnswer {
+            path: runtime.path.to_string_lossy().into_owned(),
+            runtime_args: runtime.arguments.clone(),
+        };
+        Ok(Info {
+            id: self.networks.identities.host.clone(),
+            containers: counts.running + counts.paused + counts.stopped,
+            containers_running: counts.running,
+            containers_paused: counts.paused,
+            containers_stopped: counts.stopped,
+            images: self.images.images()?.len(),
+            driver: "overlay2",
+            driver_status: vec![
+                ["Backing Filesystem", backing(&settings.data_root)],
+                ["Supports d_type", "true"],
+                ["Native Overlay Diff", "true"],
+            ],
+            plugins: Plugins {
+                volume: vec!["local"],
+                network: vec!["bridge", "host", "null"],
+                authorization: (),
+                log: vec!["json-file", "local", "none"],
             },
-            "DockerRootDir": settings.data_root, "Labels": settings.labels, "ExperimentalBuild": false,
-            "ServerVersion": format!("{DOCKER}+knarr.{}", env!("CARGO_PKG_VERSION")),
-            "Runtimes": runtimes, "DefaultRuntime": settings.default_runtime, "LiveRestoreEnabled": settings.live_restore,
-            "InitBinary": settings.init.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        });
-        let host = json!({
-            "Plugins": {
-                "Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": null,
-                "Log": ["json-file", "local", "none"],
+            limits: cgroups.limits(),
+            ipv4_forwarding: switch("/proc/sys/net/ipv4/ip_forward"),
+            debug: log::is_debug(),
+            n_fd: descriptors(),
+            n_goroutines: threads(),
+            system_time: jiff::Timestamp::now().to_string(),
+            logging_driver: settings.log.kind.clone(),
+            cgroup_driver: match settings.cgroup_driver {
+                CgroupDriver::Cgroupfs => "cgroupfs",
+                CgroupDriver::Systemd => "systemd",
             },
-            "MemoryLimit": cgroups.memory, "SwapLimit": cgroups.swap, "CpuCfsPeriod": cgroups.cpu,
-            "CpuCfsQuota": cgroups.cpu, "CPUShares": cgroups.cpu, "CPUSet": cgroups.cpuset, "PidsLimit": cgroups.pids,
-            "IPv4Forwarding": switch("/proc/sys/net/ipv4/ip_forward"), "OomKillDisable": !cgroups.unified,
-            "CgroupVersion": if cgroups.unified { "2" } else { "1" },
-            "KernelVersion": host.release().to_string_lossy(), "OperatingSystem": system, "OSVersion": version,
-            "OSType": "linux", "Architecture": host.machine().to_string_lossy(),
-            "NCPU": std::thread::available_parallelism().map_or(1, usize::from), "MemTotal": memory(),
-            "GenericResources": null, "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
-            "Name": host.nodename().to_string_lossy(), "Isolation": "",
-            "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false, "Error": "", "RemoteManagers": null},
-            "ContainerdCommit": {"ID": ""}, "RuncCommit": {"ID": commit()}, "InitCommit": {"ID": ""},
-            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
-            "CDISpecDirs": [], "Warnings": [],
-        });
-        let (Value::Object(mut info), Value::Object(host)) = (own, host) else { return Ok(Value::Null) };
-        info.extend(host);
-        Ok(Value::Object(info))
+            cgroup_version: if cgroups.unified { "2" } else { "1" },
+            n_events_listener: self.events.listeners(),
+            kernel_version: host.release().to_string_lossy().into_owned(),
+            operating_system,
+            os_version,
+            os_type: "linux",
+            architecture: host.machine().to_string_lossy().into_owned(),
+            index_server_address: "https://index.docker.io/v1/",
+            registry_config: registries(settings),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            mem_total: memory(),
+            generic_resources: (),
+            docker_root_dir: settings.data_root.to_string_lossy().into_owned(),
+            http_proxy: String::new(),
+            https_proxy: String::new(),
+            no_proxy: String::new(),
+            name: host.nodename().to_string_lossy().into_owned(),
+            labels: settings.labels.clone(),
+            experimental_build: false,
+            server_version: server_version(),
+            runtimes: settings.runtimes.iter().map(|(name, it)| (name.clone(), runtime(it))).collect(),
+            default_runtime: settings.default_runtime.clone(),
+            swarm: Swarm {
+                node_id: "",
+                node_addr: "",
+                local_node_state: "inactive",
+                control_available: false,
+                error: "",
+                remote_managers: (),
+            },
+            live_restore_enabled: settings.live_restore,
+            isolation: "",
+            init_binary: init_binary(settings),
+            containerd_commit: Commit { id: "" },
+            runc_commit: Commit { id: commit() },
+            init_commit: Commit { id: "" },
+            security_options: security_options(),
+            cdi_spec_dirs: [],
+            warnings: cgroups.warnings(),
+        })
     }
 
-    fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let mut counts = BTreeMap::new();
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
         for container in self.containers.all() {
-            let state = match container.record().state.status {
-                Status::Running | Status::Restarting => "running",
-                Status::Paused => "paused",
-                Status::Created | Status::Exited | Status::Dead => "stopped",
-            };
-            *counts.entry(state).or_insert(0) += 1;
+            match container.record().state.status {
+                Status::Running | Status::Restarting => counts.running += 1,
+                Status::Paused => counts.paused += 1,
+                Status::Created | Status::Exited | Status::Dead => counts.stopped += 1,
+            }
         }
         counts
     }
+}
+
+/// Containers by what they do.
+#[derive(Default)]
+struct Counts {
+    running: usize,
+    paused: usize,
+    stopped: usize,
+}
+
+/// Loopback registries may always do without TLS, and those that the settings name.
+fn registries(settings: &Settings) -> RegistryConfig {
+    let hub = IndexConfig {
+        name: "docker.io".to_owned(),
+        mirrors: settings.registry_mirrors.clone(),
+        secure: true,
+        official: true,
+    };
+    let (ranges, names): (Vec<_>, Vec<_>) =
+        settings.insecure_registries.iter().cloned().partition(|name| name.contains('/'));
+    let insecure = names.into_iter().map(|name| {
+        let config = IndexConfig { name: name.clone(), mirrors: Vec::new(), secure: false, official: false };
+        (name, config)
+    });
+    RegistryConfig {
+        insecure_registry_cidrs: ["::1/128", "127.0.0.0/8"].map(str::to_owned).into_iter().chain(ranges).collect(),
+        index_configs: insecure.chain([("docker.io".to_owned(), hub)]).collect(),
+        mirrors: settings.registry_mirrors.clone(),
+    }
+}
+
+fn init_binary(settings: &Settings) -> String {
+    let name = settings.init.as_deref().and_then(Path::file_name);
+    name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn security_options() -> Vec<&'static str> {
+    let mut options = vec!["name=seccomp,profile=builtin"];
+    if Path::new("/proc/self/ns/cgroup").exists() {
+        options.push("name=cgroupns");
+    }
+    options
 }
 
 /// What the host's cgroups can do.
@@ -135,6 +219,33 @@ struct Cgroups {
 }
 
 impl Cgroups {
+    fn limits(&self) -> Limits {
+        Limits {
+            memory_limit: self.memory,
+            swap_limit: self.swap,
+            cpu_cfs_period: self.cpu,
+            cpu_cfs_quota: self.cpu,
+            cpu_shares: self.cpu,
+            cpu_set: self.cpuset,
+            pids_limit: self.pids,
+            // The unified hierarchy has no such switch.
+            oom_kill_disable: !self.unified && self.memory,
+        }
+    }
+
+    /// Docker's words for what is missing.
+    fn warnings(&self) -> Vec<String> {
+        let missing = [
+            (self.memory, "memory limit"),
+            (self.swap, "swap limit"),
+            (self.cpu, "cpu cfs quota"),
+            (self.cpuset, "cpuset"),
+            (self.pids, "pids limit"),
+        ];
+        let missing = missing.iter().filter(|(there, _)| !there);
+        missing.map(|(_, what)| format!("WARNING: No {what} support")).collect()
+    }
+
     fn of_host() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let controllers = read("/sys/fs/cgroup/cgroup.controllers");

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::NEWEST;
+use super::peer::{InDoubt, Peer};
 use crate::error::{Error, Kind};
 
 pub(super) type Answer = Response<Body>;
@@ -20,8 +21,19 @@ pub(super) type Answer = Response<Body>;
 /// What an answer carries.
 pub(super) enum Body {
     Whole(Bytes),
-    /// Chunk by chunk, as they come.
-    Stream(mpsc::Receiver<Bytes>),
+    /// Chunk by chunk, as they come, until the client has gone.
+    Stream(mpsc::Receiver<Bytes>, Gone),
+}
+
+type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Body {
+    /// Lets the client's end be that of a stream as well.
+    pub(super) fn end_with(&mut self, peer: Peer) {
+        if let Self::Stream(_, gone) = self {
+            *gone = Box::pin(async move { peer.gone(InDoubt::Gone).await });
+        }
+    }
 }
 
 impl HttpBody for Body {
@@ -35,7 +47,10 @@ impl HttpBody for Body {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(chunks) => chunks.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk)))),
+            Self::Stream(chunks, gone) => match chunks.poll_recv(context) {
+                Poll::Ready(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk)))),
+                Poll::Pending => gone.as_mut().poll(context).map(|()| None),
+            },
         }
     }
 
@@ -46,7 +61,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(..) => SizeHint::default(),
         }
     }
 }
@@ -74,7 +89,7 @@ pub(super) fn ok(value: &impl Serialize) -> Answer {
 }
 
 pub(super) fn stream(content_type: &'static str, chunks: mpsc::Receiver<Bytes>) -> Answer {
-    build(StatusCode::OK, Some(content_type), Body::Stream(chunks))
+    build(StatusCode::OK, Some(content_type), Body::Stream(chunks, Box::pin(std::future::pending())))
 }
 
 /// Clients compare the content type of errors with exactly this one.

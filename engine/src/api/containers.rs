@@ -17,6 +17,7 @@ use super::hijack::{self, Session};
 use super::request::Request;
 use super::route::{blocking, unknown};
 use super::stream::{self, Chunks};
+use super::websocket;
 use crate::container::{Attach, Condition, Done, ListQuery, Put, Remove, Size, Stop, for_version};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -76,8 +77,9 @@ pub(super) async fn route(
             let path = path.ok_or_else(|| Error::invalid("bad parameter: path cannot be empty"))?;
             archive(engine, request, method, name, path).await
         }
-        (&Method::GET, [_, "attach", "ws"]) => {
-            super::route::later("attaching by WebSocket")
+        (&Method::GET, [name, "attach", "ws"]) => {
+            let session = attachment(&engine, &request, name).await?;
+            websocket::begin(request, session)
         }
         _ => {
             // A body that nobody reads would be taken for the next request.
@@ -214,50 +216,51 @@ fn wait(engine: &Engine, request: &Request, name: &str) -> Result<Answer> {
 }
 
 async fn attach(engine: Arc<Engine>, request: Request, name: &str) -> Result<Answer> {
+    let session = attachment(&engine, &request, name).await?;
+    Ok(hijack::begin(request, session))
+}
+
+/// What an attach asks for, begun.
+async fn attachment(engine: &Arc<Engine>, request: &Request, name: &str) -> Result<Session> {
     let query = &request.query;
     let keys = hijack::detach_keys(query.text("detachKeys"))?;
     let streams =
         Streams { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr") };
-    let (with_logs, stream) = (query.flag("logs"), query.flag("stream"));
     let container = engine.containers.find(name)?;
-    let id = container.id.clone();
-    let attached = {
-        let id = id.clone();
-        let name = name.to_owned();
-        // The name as given is what errors have.
-        blocking(&engine, move |engine| {
-            engine.containers.find(&id)?;
-            engine.attach(&name, Attach { streams })
-        })
-        .await?
-    };
-    let before = if with_logs {
-        let logs = LogQuery {
-            stdout: streams.stdout,
-            stderr: streams.stderr,
-            since: None,
-            until: None,
-            tail: None,
-            follow: false,
-            timestamps: false,
-            details: false,
-        };
-        let id = id.clone();
-        Some(log_chunks(blocking(&engine, move |engine| engine.logs(&id, logs)).await?))
-    } else {
-        None
-    };
+    let name = name.to_owned();
+    let attached = blocking(engine, move |engine| engine.attach(&name, Attach { streams })).await?;
+    let wants_log = query.flag("logs") && (streams.stdout || streams.stderr);
+    let before = if wants_log { Some(log_so_far(engine, &container.id, streams).await?) } else { None };
     let record = container.record();
     engine.events.of_container("attach", &record, &[]);
-    let session = Session {
+    Ok(Session {
         attached,
         before,
         stdin: streams.stdin && record.config.open_stdin,
-        only_before: !stream,
+        only_before: !query.flag("stream"),
         detach_keys: if streams.stdin { keys } else { Vec::new() },
-        on_detach: if streams.stdin { hijack::tell_detached(&engine, &id, "detach") } else { hijack::no_detach() },
+        on_detach: if streams.stdin {
+            hijack::tell_detached(engine, &container.id, "detach")
+        } else {
+            hijack::no_detach()
+        },
+        framing: hijack::Framing::Dockers,
+    })
+}
+
+async fn log_so_far(engine: &Arc<Engine>, id: &str, streams: Streams) -> Result<mpsc::Receiver<Bytes>> {
+    let query = LogQuery {
+        stdout: streams.stdout,
+        stderr: streams.stderr,
+        since: None,
+        until: None,
+        tail: None,
+        follow: false,
+        timestamps: false,
+        details: false,
     };
-    Ok(hijack::begin(request, session))
+    let id = id.to_owned();
+    Ok(log_chunks(blocking(engine, move |engine| engine.logs(&id, query)).await?))
 }
 
 async fn logs(engine: Arc<Engine>, request: Request, name: &str) -> Result<Answer> {
@@ -274,8 +277,7 @@ async fn logs(engine: Arc<Engine>, request: Request, name: &str) -> Result<Answe
     };
     let name = name.to_owned();
     let reader = blocking(&engine, move |engine| engine.logs(&name, logs)).await?;
-    let multiplexed = reader.framing() == Framing::Multiplexed && request.version >= super::Version(1, 42);
-    let content_type = if multiplexed { hijack::MULTIPLEXED } else { hijack::RAW };
+    let content_type = hijack::content_type(reader.framing() == Framing::Multiplexed, request.version);
     Ok(answer::stream(content_type, log_chunks(reader)))
 }
 

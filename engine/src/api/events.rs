@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
 
+use super::Version;
 use super::answer::{self, Answer};
 use super::request::Request;
 use crate::engine::Engine;
@@ -14,15 +15,20 @@ use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::wire::{EventMessage, Filters};
 
+/// Clients older than this are not told that an image was made.
+const IMAGES_CREATED_SINCE: Version = Version(1, 46);
+
 pub(super) fn stream(engine: &Arc<Engine>, request: &Request) -> Result<Answer> {
-    let time = |name: &str| request.query.text(name).map(|text| instant(text)).transpose();
+    let time = |name: &str| request.query.text(name).map(instant).transpose();
     let (since, until) = (time("since")?, time("until")?);
     let filters = Filters::parse(request.query.text("filters").unwrap_or_default())?;
     filters.check_for_events()?;
+    let images = request.version >= IMAGES_CREATED_SINCE;
     let (kept, told) = engine.events.listen();
     let (sender, chunks) = mpsc::channel(16);
     tokio::spawn(async move {
-        let wanted = |event: &Event| filters.event_fits(event);
+        let is_told = |event: &Event| images || event.kind != "image" || event.action != "create";
+        let wanted = |event: &Event| is_told(event) && filters.event_fits(event);
         // Without a beginning or an end nothing of before is told.
         if since.is_some() || until.is_some() {
             let after = |event: &&Event| since.is_none_or(|since| event.time >= since);

@@ -51,6 +51,7 @@ async fn start(engine: Arc<Engine>, mut request: Request, id: &str) -> Result<An
         only_before: false,
         detach_keys: if inspected.open_stdin { keys } else { Vec::new() },
         on_detach,
+        framing: hijack::Framing::Dockers,
     };
     Ok(hijack::begin(request, session))
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
+use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -18,13 +19,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Version;
 use super::answer::{self, Answer, Body};
+use super::peer::{InDoubt, Peer};
 use super::request::Request;
 use crate::container::Attached;
 use crate::error::{Error, Result};
 use crate::log;
 
-pub(super) const RAW: &str = "application/vnd.docker.raw-stream";
-pub(super) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
+const RAW: &str = "application/vnd.docker.raw-stream";
+const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 const HEADER: usize = 8;
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -46,24 +48,41 @@ pub(super) struct Session {
     pub(super) detach_keys: Vec<u8>,
     /// Told when they were typed.
     pub(super) on_detach: Box<dyn FnOnce() + Send>,
+    pub(super) framing: Framing,
+}
+
+/// Whether the client gets the headers that tell standard output from standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// It does, unless the process has a terminal.
+    Dockers,
+    None,
+}
+
+impl Session {
+    pub(super) fn without_frames(self) -> Self {
+        Self { framing: Framing::None, ..self }
+    }
 }
 
 /// Answers with the head of a stream, and serves it from a task.
 pub(super) fn begin(request: Request, session: Session) -> Answer {
-    let multiplexed = !session.attached.terminal && request.version >= MULTIPLEXED_SINCE;
+    let content_type = content_type(!session.attached.terminal, request.version);
     if !request.wants_upgrade() {
         return plain(request, session);
     }
     let mut answer =
-        answer::build(StatusCode::SWITCHING_PROTOCOLS, Some(if multiplexed { MULTIPLEXED } else { RAW }), Body::Whole(Bytes::new()));
+        answer::build(StatusCode::SWITCHING_PROTOCOLS, Some(content_type), Body::Whole(Bytes::new()));
+    answer.extensions_mut().insert(ReasonPhrase::from_static(b"UPGRADED"));
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
+    let peer = request.peer();
     let upgrade = hyper::upgrade::on(request.http);
     tokio::spawn(async move {
         match upgrade.await {
             Ok(connection) => {
                 let (reader, writer) = tokio::io::split(TokioIo::new(connection));
-                serve(reader, writer, session).await;
+                serve(reader, writer, peer, session).await;
             }
             Err(error) => log::debug(&format!("a client left before its stream began: {error}")),
         }
@@ -71,9 +90,15 @@ pub(super) fn begin(request: Request, session: Session) -> Answer {
     answer
 }
 
+/// Of a stream of a process, for a client of an API version.
+pub(super) fn content_type(multiplexed: bool, version: Version) -> &'static str {
+    if multiplexed && version >= MULTIPLEXED_SINCE { MULTIPLEXED } else { RAW }
+}
+
 /// For clients that ask for no upgrade: the body of the answer is the output, that of the request the input.
 fn plain(request: Request, session: Session) -> Answer {
     let (output, chunks) = mpsc::channel(16);
+    let peer = request.peer();
     let (input_reader, mut input_writer) = tokio::io::duplex(BUFFER);
     let mut body = request.http.into_body();
     tokio::spawn(async move {
@@ -87,7 +112,7 @@ fn plain(request: Request, session: Session) -> Answer {
         let _ = input_writer.shutdown().await;
     });
     let (mut output_reader, output_writer) = tokio::io::duplex(BUFFER);
-    tokio::spawn(serve(input_reader, output_writer, session));
+    tokio::spawn(serve(input_reader, output_writer, peer, session));
     tokio::spawn(async move {
         let mut buffer = vec![0; BUFFER];
         while let Ok(count @ 1..) = output_reader.read(&mut buffer).await {
@@ -99,11 +124,19 @@ fn plain(request: Request, session: Session) -> Answer {
     answer::stream(RAW, chunks)
 }
 
-async fn serve(reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin, session: Session) {
-    let Session { attached, before, stdin, only_before, detach_keys, on_detach } = session;
+/// Serves a session until the process or the client ends it.
+pub(super) async fn serve(
+    reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    peer: Peer,
+    session: Session,
+) {
+    let Session { attached, before, stdin, only_before, detach_keys, on_detach, framing } = session;
     let Attached { terminal, stream, recorded } = attached;
+    let raw = terminal || framing == Framing::None;
     if let Some(mut before) = before {
         while let Some(chunk) = before.recv().await {
+            let chunk = if raw && !terminal { payloads(&chunk) } else { chunk };
             if writer.write_all(&chunk).await.is_err() {
                 return;
             }
@@ -111,9 +144,13 @@ async fn serve(reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unp
     }
     if !only_before {
         let keys = if terminal { detach_keys } else { Vec::new() };
-        let outcome = match stream.await {
-            Ok(Ok(monitor)) => copy(reader, &mut writer, monitor, Copy { terminal, stdin, keys }).await,
-            Ok(Err(error)) => tell(&mut writer, terminal, &error).await.map(|()| End::Over),
+        let started = tokio::select! {
+            started = stream => started,
+            () = peer.gone(InDoubt::There) => return,
+        };
+        let outcome = match started {
+            Ok(Ok(monitor)) => copy(reader, &mut writer, monitor, Copy { raw, stdin, keys, peer }).await,
+            Ok(Err(error)) => tell(&mut writer, raw, &error).await.map(|()| End::Over),
             // It never started.
             Err(_) => Ok(End::Over),
         };
@@ -132,16 +169,17 @@ async fn serve(reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unp
 }
 
 /// Docker's way to tell of a failure once the stream has begun: a line of output.
-async fn tell(writer: &mut (impl AsyncWrite + Unpin), terminal: bool, error: &Error) -> io::Result<()> {
+async fn tell(writer: &mut (impl AsyncWrite + Unpin), raw: bool, error: &Error) -> io::Result<()> {
     let text = format!("{}\r\n", error.message);
-    let frame = if terminal { text.into_bytes() } else { frame(STDOUT, text.as_bytes())? };
+    let frame = if raw { text.into_bytes() } else { frame(STDOUT, text.as_bytes())? };
     writer.write_all(&frame).await
 }
 
 struct Copy {
-    terminal: bool,
+    raw: bool,
     stdin: bool,
     keys: Vec<u8>,
+    peer: Peer,
 }
 
 enum End {
@@ -159,15 +197,17 @@ async fn copy(
     let (from_monitor, to_monitor) = UnixStream::from_std(monitor)?.into_split();
     let (detached, is_detached) = oneshot::channel();
     let input = async {
-        let outcome = give_input(reader, to_monitor, copy.stdin, copy.keys).await;
+        // The monitor hangs up, not we: output may follow.
+        let mut to_monitor = to_monitor;
+        let outcome = give_input(reader, &mut to_monitor, copy.stdin, copy.keys).await;
         if let Ok(End::Detached) = outcome {
             let _ = detached.send(()); // the output may have ended
         }
-        // The input's end is not the session's.
-        std::future::pending::<()>().await;
+        // The input's end is not the session's, the client's is.
+        copy.peer.gone(InDoubt::There).await;
     };
     tokio::select! {
-        outcome = take_output(from_monitor, writer, copy.terminal) => outcome.map(|()| End::Over),
+        outcome = take_output(from_monitor, writer, copy.raw) => outcome.map(|()| End::Over),
         Ok(()) = is_detached => Ok(End::Detached),
         () = input => Ok(End::Over),
     }
@@ -176,7 +216,7 @@ async fn copy(
 /// Sends what the client sends, in frames, and then that there is no more.
 async fn give_input(
     mut reader: impl AsyncRead + Unpin,
-    mut monitor: impl AsyncWrite + Unpin,
+    monitor: &mut (impl AsyncWrite + Unpin),
     stdin: bool,
     keys: Vec<u8>,
 ) -> io::Result<End> {
@@ -192,8 +232,7 @@ async fn give_input(
                 }
                 monitor.write_all(&frame(STDIN, b"")?).await?;
             }
-            // The monitor hangs up, not we: output may follow.
-            std::future::pending::<()>().await;
+            return Ok(End::Over);
         }
         let (pass, matched) = detach.scan(&buffer[..count]);
         if stdin && !pass.is_empty() {
@@ -208,7 +247,7 @@ async fn give_input(
 async fn take_output(
     mut monitor: impl AsyncRead + Unpin,
     writer: &mut (impl AsyncWrite + Unpin),
-    terminal: bool,
+    raw: bool,
 ) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER);
     loop {
@@ -229,7 +268,7 @@ async fn take_output(
             }
             continue;
         }
-        writer.write_all(if terminal { &buffer[HEADER..] } else { &buffer }).await?;
+        writer.write_all(if raw { &buffer[HEADER..] } else { &buffer }).await?;
         writer.flush().await?;
     }
 }
@@ -240,6 +279,18 @@ fn frame(kind: u8, payload: &[u8]) -> io::Result<Vec<u8>> {
     frame.extend(length.to_be_bytes());
     frame.extend(payload);
     Ok(frame)
+}
+
+/// What is in whole frames.
+fn payloads(mut frames: &[u8]) -> Bytes {
+    let mut payloads = Vec::with_capacity(frames.len());
+    while let Some((&[_, _, _, _, a, b, c, d], rest)) = frames.split_first_chunk::<HEADER>() {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let (payload, rest) = rest.split_at(length.min(rest.len()));
+        payloads.extend_from_slice(payload);
+        frames = rest;
+    }
+    payloads.into()
 }
 
 /// Looks for a sequence of keys in what is typed. The beginning of one is held back until it is known to be none.
@@ -334,6 +385,12 @@ mod tests {
             let error = detach_keys(Some(bad)).unwrap_err().message;
             assert_eq!(error, format!("Invalid detach keys ({bad}) provided"));
         }
+    }
+
+    #[test]
+    fn frames_are_taken_off() {
+        let frames = [frame(1, b"out\n").unwrap(), frame(2, b"").unwrap(), frame(2, b"err").unwrap()].concat();
+        assert_eq!(payloads(&frames), "out\nerr");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod hijack;
 mod images;
 mod listen;
 mod networks;
+mod peer;
 mod query;
 mod request;
 mod route;
@@ -16,6 +17,7 @@ mod server;
 mod stream;
 mod system;
 mod volumes;
+mod websocket;
 
 pub(crate) use server::serve;
 

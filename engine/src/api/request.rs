@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::peer::Peer;
 use super::query::Query;
 use super::{NEWEST, OLDEST, Version};
 use crate::error::{Error, Result};
@@ -27,10 +28,11 @@ pub(super) struct Request {
     pub(super) path: Vec<String>,
     pub(super) query: Query,
     pub(super) http: HttpRequest<Incoming>,
+    peer: Peer,
 }
 
 impl Request {
-    pub(super) fn new(http: HttpRequest<Incoming>) -> Result<Self> {
+    pub(super) fn new(http: HttpRequest<Incoming>, peer: Peer) -> Result<Self> {
         let uri = http.uri();
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let mut path: Vec<String> =
@@ -43,7 +45,12 @@ impl Request {
             None => NEWEST,
         };
         let query = Query::parse(uri.query().unwrap_or_default());
-        Ok(Self { method: http.method().clone(), version, path, query, http })
+        Ok(Self { method: http.method().clone(), version, path, query, http, peer })
+    }
+
+    /// The connection that it came by.
+    pub(super) fn peer(&self) -> Peer {
+        self.peer.clone()
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
@@ -69,7 +76,11 @@ impl Request {
         }
         let content_type = content_type.unwrap_or_default();
         let kind = content_type.split(';').next().unwrap_or_default().trim();
-        if kind != "application/json" {
+        if kind.is_empty() {
+            let why = format!("malformed Content-Type header ({content_type}): mime: no media type");
+            return Err(Error::invalid(why));
+        }
+        if !kind.eq_ignore_ascii_case("application/json") {
             return Err(Error::invalid(format!(
                 "unsupported Content-Type header ({content_type}): must be 'application/json'"
             )));

@@ -34,7 +34,11 @@ async fn route(engine: Arc<Engine>, request: Request) -> Result<Answer> {
         (_, ["networks", rest @ ..]) => networks::route(engine, request, &method, rest).await,
         (_, ["volumes", rest @ ..]) => volumes::route(engine, request, &method, rest).await,
         (&Method::GET, ["events"]) => events::stream(&engine, &request),
-        (_, ["build", ..]) => later("building images"),
+        // No build has left anything.
+        (&Method::POST, ["build", "prune"]) => {
+            Ok(answer::ok(&serde_json::json!({ "CachesDeleted": null, "SpaceReclaimed": 0 })))
+        }
+        (&Method::POST, ["build"] | ["build", "cancel"]) => later("building images"),
         (_, ["swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs", ..]) => {
             Err(Error::new(Kind::Unavailable, NO_SWARM))
         }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::answer::{self, Answer, Body};
 use super::listen::{self, Listener};
+use super::peer::Peer;
 use super::request::Request;
 use super::route;
 use crate::engine::Engine;
@@ -23,6 +24,10 @@ use crate::log;
 
 /// How long answers that have begun may take when the engine is told to stop.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a client may take to show its certificate.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Verbs that may wait at the same time: for a process, a disk, a registry.
+const WAITING: usize = 8192;
 
 /// Serves the API until SIGTERM or SIGINT. `ready` is called when clients can come.
 pub(crate) fn serve(engine: &Arc<Engine>, ready: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -30,6 +35,7 @@ pub(crate) fn serve(engine: &Arc<Engine>, ready: impl FnOnce() -> Result<()>) ->
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(512 * 1024)
+        .max_blocking_threads(WAITING)
         .enable_all()
         .build()
         .while_doing("start the threads of the API")?;
@@ -79,22 +85,25 @@ async fn accept_one(
     let (engine, stopping) = (Arc::clone(engine), stopping.clone());
     match listener {
         Listener::Unix(listener) => {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(connection(stream, engine, stopping));
+            let peer = Peer::unix(listener.accept().await?.0);
+            tokio::spawn(connection(peer.clone(), peer, engine, stopping));
         }
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            tokio::spawn(connection(stream, engine, stopping));
+            let peer = Peer::tcp(stream);
+            tokio::spawn(connection(peer.clone(), peer, engine, stopping));
         }
         Listener::Tls(listener, acceptor) => {
-            let (stream, peer) = listener.accept().await?;
+            let (stream, address) = listener.accept().await?;
             stream.set_nodelay(true)?;
+            let peer = Peer::tcp(stream);
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                match acceptor.accept(stream).await {
-                    Ok(stream) => connection(stream, engine, stopping).await,
-                    Err(error) => log::debug(&format!("TLS with {peer}: {error}")),
+                match tokio::time::timeout(HANDSHAKE, acceptor.accept(peer.clone())).await {
+                    Ok(Ok(stream)) => connection(stream, peer, engine, stopping).await,
+                    Ok(Err(error)) => log::debug(&format!("TLS with {address}: {error}")),
+                    Err(_) => log::debug(&format!("TLS with {address}: no handshake")),
                 }
             });
         }
@@ -104,13 +113,16 @@ async fn accept_one(
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     engine: Arc<Engine>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let service = service_fn(move |request| answer(Arc::clone(&engine), request));
+    let service = service_fn(move |request| answer(Arc::clone(&engine), request, peer.clone()));
     let connection = http1::Builder::new()
         // A client that has sent all its input still reads.
         .half_close(true)
+        // As Go writes them, for clients that do not fold case.
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
@@ -126,10 +138,14 @@ async fn connection(
     }
 }
 
-async fn answer(engine: Arc<Engine>, http: HttpRequest<Incoming>) -> std::result::Result<Answer, Infallible> {
+async fn answer(
+    engine: Arc<Engine>,
+    http: HttpRequest<Incoming>,
+    peer: Peer,
+) -> std::result::Result<Answer, Infallible> {
     let head = http.method() == Method::HEAD;
     let line = format!("{} {}", http.method(), http.uri());
-    let mut answer = match Request::new(http) {
+    let mut answer = match Request::new(http, peer.clone()) {
         Ok(request) => route::answer(engine, request).await,
         Err(error) => answer::error(&error),
     };
@@ -137,5 +153,6 @@ async fn answer(engine: Arc<Engine>, http: HttpRequest<Incoming>) -> std::result
     if head {
         *answer.body_mut() = Body::Whole(bytes::Bytes::new());
     }
+    answer.body_mut().end_with(peer);
     Ok(answer)
 }

@@ -18,7 +18,7 @@ mod merge;
 mod names;
 mod oom;
 mod pause;
-mod prune;
+pub(crate) mod prune;
 mod record;
 mod remove;
 mod rename;
@@ -42,7 +42,7 @@ use tokio::sync::watch;
 use crate::error::Result;
 
 pub(crate) use attach::{Attach, Attached};
-pub(crate) use copy::Put;
+pub(crate) use copy::{Put, hidden};
 pub(crate) use create::{Created, new_id};
 pub(crate) use exec::{ExecStart, Execs};
 pub(crate) use inspect::Size;

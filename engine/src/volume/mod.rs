@@ -2,7 +2,6 @@
 //! sources for the runtime when it starts (`sources`). `store` has the volumes on disk; `verbs` is what the API calls.
 
 mod fill;
-mod list;
 mod plan;
 mod propagation;
 mod sources;
@@ -23,10 +22,10 @@ use crate::error::{Kind, Result};
 use crate::events::Events;
 use crate::wire::MountPoint;
 
-pub(crate) use list::{Labelled, ListQuery, PruneQuery};
 pub(crate) use plan::plan;
 pub(crate) use sources::{Access, Planned, Source, sources};
 pub(crate) use store::Volumes;
+pub(crate) use verbs::{Absent, Which};
 
 /// The one driver there is.
 pub(crate) const LOCAL: &str = "local";
@@ -76,7 +75,7 @@ pub(crate) fn remove_anonymous(engine: &Arc<Engine>, record: &Record) -> Result<
     let volumes = record.mounts.iter().filter(|mount| mount.kind == "volume" && !named(mount));
     let mut outcome = Ok(());
     for mount in volumes {
-        match engine.volume_remove(&mount.name, verbs::Absent::Fine) {
+        match engine.volume_remove(&mount.name, Absent::Fine) {
             Ok(()) => {}
             Err(error) if error.kind == Kind::Conflict => {}
             // The others go all the same.

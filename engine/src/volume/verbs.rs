@@ -9,18 +9,26 @@ use jiff::Timestamp;
 use knarr_images::store::Space;
 
 use super::store::{Record, Volume};
-use super::{ANONYMOUS, LOCAL, ListQuery, PruneQuery};
+use super::{ANONYMOUS, LOCAL};
 use crate::container::new_id;
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::log;
-use crate::wire::{self, Labels, VolumeCreate, VolumeUsage, VolumesPruned};
+use crate::wire::{self, Filters, Labels, VolumeCreate, VolumeUsage, VolumesPruned};
 
 /// Options of the driver `local` that Docker knows.
 const OPTIONS: [&str; 4] = ["type", "o", "device", "size"];
 /// What each of these cannot be without.
 const NEEDED: [(&str, &[&str]); 3] =
     [("device", &["type"]), ("type", &["device"]), ("o", &["device", "type"])];
+
+/// Which volumes a prune removes if no filter says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Anonymous,
+    /// As before version 1.42 of the API.
+    All,
+}
 
 /// Whether a volume that is not there is a failure of its removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,16 +77,18 @@ impl Engine {
     }
 
     /// In the order of names.
-    pub(crate) fn volume_list(&self, query: &ListQuery) -> Result<Vec<wire::Volume>> {
+    pub(crate) fn volume_list(&self, filters: &Filters) -> Result<Vec<wire::Volume>> {
+        filters.check(&["dangling", "driver", "label", "name"])?;
+        let wanted = filters.flag("dangling")?;
+        let names = filters.patterns("name");
         let users = self.volume_users();
-        let mut list = Vec::new();
-        for volume in self.volumes.all() {
-            let dangling = || self.users_of(&users, &volume.name).is_empty();
-            if query.accepts(&volume)? && query.dangling.is_none_or(|wanted| wanted == dangling()) {
-                list.push(shown(&volume));
-            }
-        }
-        Ok(list)
+        let fits = |volume: &Arc<Volume>| {
+            filters.is("driver", LOCAL)
+                && names.fit(&volume.name)
+                && filters.has_labels("label", volume.record.labels.as_ref())
+                && wanted.is_none_or(|wanted| wanted == self.users_of(&users, &volume.name).is_empty())
+        };
+        Ok(self.volumes.all().iter().filter(|volume| fits(volume)).map(|volume| shown(volume)).collect())
     }
 
     /// All volumes with their sizes and the numbers of their users, for `system df`.
@@ -121,7 +131,9 @@ impl Engine {
     }
 
     /// Removes the volumes that no container has.
-    pub(crate) fn volume_prune(&self, query: &PruneQuery) -> Result<VolumesPruned> {
+    pub(crate) fn volume_prune(&self, filters: &Filters, which: Which) -> Result<VolumesPruned> {
+        filters.check(&["label", "label!", "all"])?;
+        let all = filters.flag("all")?.unwrap_or(false) || which == Which::All;
         let _pruning = match self.volumes.pruning.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::conflict("a prune operation is already running"));
@@ -132,7 +144,8 @@ impl Engine {
         let users = self.volume_users();
         let mut pruned = VolumesPruned::default();
         for volume in self.volumes.all() {
-            if !query.accepts(&volume) || !self.users_of(&users, &volume.name).is_empty() {
+            let chosen = (all || volume.is_anonymous()) && filters.labels_fit(volume.record.labels.as_ref());
+            if !chosen || !self.users_of(&users, &volume.name).is_empty() {
                 continue;
             }
             let size = size(&volume).unwrap_or(0);

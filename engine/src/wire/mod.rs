@@ -10,10 +10,12 @@ mod event;
 mod exec;
 mod filters;
 mod host_config;
+mod image;
 pub(crate) mod mount_options;
 mod network;
 pub(crate) mod request;
 mod stats;
+mod system;
 mod timestamp;
 mod volume;
 
@@ -30,11 +32,18 @@ pub(crate) use host_config::{
     BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
     RestartPolicy, ThrottleDevice, Ulimit,
 };
+pub(crate) use image::{
+    Committed, Distribution, DistributionDescriptor, DistributionPlatform, HistoryLine, ImageDeleted, ImageInspect,
+    ImageMetadata, ImageSummary, ImagesPruned, RawImage, RegistryAuth, RootFs,
+};
 pub(crate) use network::{
     EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
 };
 pub(crate) use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer, Throttling,
+};
+pub(crate) use system::{
+    Commit, Component, IndexConfig, Info, Limits, Named, Plugins, RegistryConfig, RuntimeAnswer, Swarm, VersionAnswer,
 };
 pub(crate) use timestamp::{point_in_time, unix_time};
 pub(crate) use volume::{Labels, Volume, VolumeCreate, VolumeList, VolumeUsage, VolumesPruned};

@@ -56,6 +56,11 @@ impl Puller {
         Self { store, client, board: Arc::new(Board::new(DOWNLOADS, processors + 1)) }
     }
 
+    /// What talks to registries.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// What can stop a pull of this puller.
     pub fn cancel(&self) -> Cancel {
         Cancel::new(&self.board)
