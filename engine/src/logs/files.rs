@@ -14,8 +14,8 @@ use crate::error::{During as _, Error, Result};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
-/// Tries to open all files between two rotations. Rotations are rare; that many in a row are not met.
-const TRIES: u32 = 16;
+/// Tries to open files between two rotations. Rotations are rare; that many in a row are not met.
+const TRIES: u32 = 64;
 
 /// Where a log is.
 #[derive(Debug)]
@@ -49,11 +49,13 @@ enum Input {
 }
 
 /// All files, as one look at them found them.
-struct Opened {
+pub(super) struct Opened {
     /// The oldest first.
-    sources: Vec<Source>,
-    /// The one that was being written.
+    pub(super) sources: Vec<Source>,
+    /// The newest of them, or the one that was known.
     newest: Option<Identity>,
+    /// The one that was known is older than all of these.
+    pub(super) found: bool,
     /// Each file had a name of its own, and no name was missing.
     steady: bool,
 }
@@ -76,52 +78,68 @@ impl Files {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// The file that is being written; none between two of them.
-    pub(super) fn current(&self) -> Result<Option<Identity>> {
-        match fs::metadata(&self.path) {
-            Ok(metadata) => Ok(Some(identity(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).during("look at", &self.path),
+    /// The newest file: the one that is being written, or between two of them the one that was.
+    pub(super) fn newest(&self) -> Result<Option<Identity>> {
+        for path in [&self.path, &self.put_aside(1)] {
+            match fs::metadata(path) {
+                Ok(metadata) => return Ok(Some(identity(&metadata))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).during("look at", path),
+            }
         }
+        Ok(None)
     }
 
     /// Opens all, the oldest first.
     pub(super) fn open(&self) -> Result<Vec<Source>> {
+        Ok(self.open_steady(None)?.sources)
+    }
+
+    /// Opens those that are newer than one that was open before, the oldest first; all if that has no name any more.
+    pub(super) fn open_newer_than(&self, known: Identity) -> Result<Opened> {
+        self.open_steady(Some(known))
+    }
+
+    fn open_steady(&self, known: Option<Identity>) -> Result<Opened> {
         let mut tries = 0;
         loop {
-            let opened = self.try_open()?;
+            let opened = self.try_open(known)?;
             tries += 1;
             // A rotation meanwhile has given the files other names, or is just doing so.
-            let steady = opened.steady && self.current()? == opened.newest;
+            let steady = opened.steady && self.newest()? == opened.newest;
             if steady || tries == TRIES {
-                return Ok(opened.sources);
+                return Ok(opened);
             }
         }
     }
 
-    fn try_open(&self) -> Result<Opened> {
-        let newest = self.open_one(&self.path)?;
-        let mut opened = Opened {
-            newest: newest.as_ref().map(|source| source.identity),
-            sources: Vec::new(),
-            steady: true,
-        };
-        opened.sources.extend(newest);
+    fn try_open(&self, known: Option<Identity>) -> Result<Opened> {
+        let mut opened = Opened { newest: None, sources: Vec::new(), found: false, steady: true };
         let last = self.last_number()?;
-        for number in 1.. {
-            let plain = with_suffix(&self.path, &format!(".{number}"));
+        for number in 0.. {
+            let path = if number == 0 { self.path.clone() } else { self.put_aside(number) };
             // Compressing makes the new file before it removes the old one.
-            let source = match self.open_one(&plain)? {
-                None => self.open_one(&with_suffix(&plain, ".gz"))?,
+            let source = match self.open_one(&path)? {
+                None => self.open_one(&with_suffix(&path, ".gz"))?,
                 found => found,
             };
-            match source {
-                None if number > last => break,
-                None => opened.steady = false,
-                Some(source) if opened.sources.iter().any(|known| known.identity == source.identity) => {
-                    opened.steady = false;
+            let Some(source) = source else {
+                if number > last {
+                    break;
                 }
-                Some(source) => opened.sources.push(source),
+                // Between two files none is written, but none is missing among the others.
+                opened.steady &= number == 0;
+                continue;
+            };
+            opened.newest.get_or_insert(source.identity);
+            if Some(source.identity) == known {
+                opened.found = true;
+                break;
+            }
+            if opened.sources.iter().any(|known| known.identity == source.identity) {
+                opened.steady = false;
+            } else {
+                opened.sources.push(source);
             }
         }
         opened.sources.reverse();
@@ -143,6 +161,10 @@ impl Files {
             last = last.max(number.unwrap_or(0));
         }
         Ok(last)
+    }
+
+    fn put_aside(&self, number: u32) -> PathBuf {
+        with_suffix(&self.path, &format!(".{number}"))
     }
 
     fn open_one(&self, path: &Path) -> Result<Option<Source>> {

@@ -198,13 +198,17 @@ impl Reader {
 
     /// The file that was read has another name now, or, compressed, none: then times tell what has been read.
     fn go_on_with_newer_files(&mut self) -> Result<()> {
-        let read = self.sources.pop_front().map(|source| source.identity);
-        let mut sources = self.files.open()?;
-        match sources.iter().position(|source| Some(source.identity) == read) {
-            Some(index) => drop(sources.drain(..=index)),
-            None => self.known = self.last,
+        let Some(read) = self.sources.pop_front() else { return Ok(()) };
+        // It stays open meanwhile: no other file can get its identity.
+        let opened = self.files.open_newer_than(read.identity)?;
+        if !opened.found {
+            self.known = self.last;
         }
-        self.sources = sources.into();
+        self.sources = opened.sources.into();
+        if self.sources.is_empty() {
+            // The new one is about to come.
+            self.sources.push_back(read);
+        }
         Ok(())
     }
 
@@ -231,9 +235,9 @@ fn look_around(files: &Files, sources: &VecDeque<Source>, follow: &mut Follow) -
         !turn.running || turn.ends > follow.ends || turn.removed
     };
     let read = sources.front();
-    let current = files.current()?;
-    Ok(match (read, current) {
-        (Some(read), Some(current)) if read.identity != current => Look::Rotated,
+    let newest = files.newest()?;
+    Ok(match (read, newest) {
+        (Some(read), Some(newest)) if read.identity != newest => Look::Rotated,
         (Some(read), _) if read.is_cut()? => Look::Cut,
         _ if ended => Look::Ended,
         _ => Look::Quiet,
