@@ -49,13 +49,9 @@ enum Input {
 }
 
 /// All files, as one look at them found them.
-pub(super) struct Opened {
+struct Opened {
     /// The oldest first.
-    pub(super) sources: Vec<Source>,
-    /// The newest of them, or the one that was known.
-    newest: Option<Identity>,
-    /// The one that was known is older than all of these.
-    pub(super) found: bool,
+    sources: Vec<Source>,
     /// Each file had a name of its own, and no name was missing.
     steady: bool,
 }
@@ -80,41 +76,56 @@ impl Files {
 
     /// The newest file: the one that is being written, or between two of them the one that was.
     pub(super) fn newest(&self) -> Result<Option<Identity>> {
-        for path in [&self.path, &self.put_aside(1)] {
-            match fs::metadata(path) {
-                Ok(metadata) => return Ok(Some(identity(&metadata))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).during("look at", path),
+        match identity_of(&self.path)? {
+            None => identity_of(&self.put_aside(1)),
+            found => Ok(found),
+        }
+    }
+
+    /// Opens all, the oldest first.
+    pub(super) fn open(&self) -> Result<Vec<Source>> {
+        let mut tries = 0;
+        loop {
+            let opened = self.try_open()?;
+            tries += 1;
+            // A rotation meanwhile has given the files other names, or is just doing so.
+            let steady =
+                opened.steady && self.newest()? == opened.sources.last().map(|source| source.identity);
+            if steady || tries == TRIES {
+                return Ok(opened.sources);
+            }
+        }
+    }
+
+    /// Opens the file that was written after one that is still open; none if that one has no name any more.
+    ///
+    /// Rotations give the oldest file its new name first. So while a file has one and the same name, the name before it is
+    /// its successor's, or nobody's.
+    pub(super) fn open_after(&self, known: Identity) -> Result<Option<Source>> {
+        for _ in 0..TRIES {
+            let Some(number) = self.number_of(known)? else { return Ok(None) };
+            let before = if number == 1 { self.path.clone() } else { self.put_aside(number - 1) };
+            let successor = self.open_one(&before)?;
+            if successor.is_some() && identity_of(&self.put_aside(number))? == Some(known) {
+                return Ok(successor);
             }
         }
         Ok(None)
     }
 
-    /// Opens all, the oldest first.
-    pub(super) fn open(&self) -> Result<Vec<Source>> {
-        Ok(self.open_steady(None)?.sources)
-    }
-
-    /// Opens those that are newer than one that was open before, the oldest first; all if that has no name any more.
-    pub(super) fn open_newer_than(&self, known: Identity) -> Result<Opened> {
-        self.open_steady(Some(known))
-    }
-
-    fn open_steady(&self, known: Option<Identity>) -> Result<Opened> {
-        let mut tries = 0;
-        loop {
-            let opened = self.try_open(known)?;
-            tries += 1;
-            // A rotation meanwhile has given the files other names, or is just doing so.
-            let steady = opened.steady && self.newest()? == opened.newest;
-            if steady || tries == TRIES {
-                return Ok(opened);
+    /// Under which number a file was put aside.
+    fn number_of(&self, known: Identity) -> Result<Option<u32>> {
+        // It may get a higher number while it is searched for.
+        for number in 1..=self.last_number()? + 2 {
+            if identity_of(&self.put_aside(number))? == Some(known) {
+                return Ok(Some(number));
             }
         }
+        Ok(None)
     }
 
-    fn try_open(&self, known: Option<Identity>) -> Result<Opened> {
-        let mut opened = Opened { newest: None, sources: Vec::new(), found: false, steady: true };
+    fn try_open(&self) -> Result<Opened> {
+        let mut opened = Opened { sources: Vec::new(), steady: true };
         let last = self.last_number()?;
         for number in 0.. {
             let path = if number == 0 { self.path.clone() } else { self.put_aside(number) };
@@ -123,23 +134,14 @@ impl Files {
                 None => self.open_one(&with_suffix(&path, ".gz"))?,
                 found => found,
             };
-            let Some(source) = source else {
-                if number > last {
-                    break;
-                }
+            match source {
+                None if number > last => break,
                 // Between two files none is written, but none is missing among the others.
-                opened.steady &= number == 0;
-                continue;
-            };
-            opened.newest.get_or_insert(source.identity);
-            if Some(source.identity) == known {
-                opened.found = true;
-                break;
-            }
-            if opened.sources.iter().any(|known| known.identity == source.identity) {
-                opened.steady = false;
-            } else {
-                opened.sources.push(source);
+                None => opened.steady &= number == 0,
+                Some(source) if opened.sources.iter().any(|known| known.identity == source.identity) => {
+                    opened.steady = false;
+                }
+                Some(source) => opened.sources.push(source),
             }
         }
         opened.sources.reverse();
@@ -292,6 +294,15 @@ impl Source {
         };
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
         read.during("read", &self.path)
+    }
+}
+
+/// None if there is no file.
+fn identity_of(path: &Path) -> Result<Option<Identity>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(identity(&metadata))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).during("look at", path),
     }
 }
 

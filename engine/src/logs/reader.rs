@@ -42,8 +42,10 @@ pub(crate) struct Reader {
     follow: Option<Follow>,
     /// What was found when the end was reached. It counts if there is nothing new after it.
     look: Option<Look>,
-    /// Time of the last entry.
+    /// Time of the last entry that was read.
     last: Option<Timestamp>,
+    /// If none was read, there is none that is as old as this.
+    opened: Timestamp,
     /// Entries up to this time have been read from a file that has no name any more.
     known: Option<Timestamp>,
     damage_told: bool,
@@ -73,6 +75,7 @@ impl Reader {
         framing: Framing,
         turns: Option<watch::Receiver<Turn>>,
     ) -> Result<Self> {
+        let opened = Timestamp::now();
         let files = Files::new(format, path);
         let follow = match turns {
             Some(turns) => {
@@ -105,6 +108,7 @@ impl Reader {
             follow,
             look: None,
             last: None,
+            opened,
             known: None,
             damage_told: false,
         })
@@ -200,11 +204,12 @@ impl Reader {
     fn go_on_with_newer_files(&mut self) -> Result<()> {
         let Some(read) = self.sources.pop_front() else { return Ok(()) };
         // It stays open meanwhile: no other file can get its identity.
-        let opened = self.files.open_newer_than(read.identity)?;
-        if !opened.found {
-            self.known = self.last;
+        if let Some(successor) = self.files.open_after(read.identity)? {
+            self.sources.push_back(successor);
+            return Ok(());
         }
-        self.sources = opened.sources.into();
+        self.known = Some(self.last.unwrap_or(self.opened));
+        self.sources = self.files.open()?.into();
         if self.sources.is_empty() {
             // The new one is about to come.
             self.sources.push_back(read);
