@@ -28,7 +28,8 @@ pub(crate) fn companion() -> Group {
 const NOT_YET: [&str; 2] = ["build", "privileged"];
 
 /// What dockerd 20.10 says and does, and what 28, which our engine is like, does instead.
-pub(crate) const SINCE_THEN: [(&str, &str); 6] = [
+pub(crate) const SINCE_THEN: [(&str, &str); 7] = [
+    ("killed: Container ", "killed: container "),
     ("daemon: Container ", "daemon: container "),
     ("Cannot kill container", "cannot kill container"),
     ("failed to create task for container: ", ""),
