@@ -151,11 +151,11 @@ impl Client {
             let length = body.len().to_string();
             text.extend(["Content-Length: ", &length, "\r\n"]);
         }
-        self.write(&format!("{text}\r\n{body}"));
+        self.write(format!("{text}\r\n{body}"));
     }
 
-    pub(crate) fn write(&mut self, text: &str) {
-        self.reader.get_mut().write_all(text.as_bytes()).unwrap();
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
     pub(crate) fn shut_down_write(&self) {

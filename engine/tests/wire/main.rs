@@ -204,7 +204,10 @@ fn disk_usage_is_told_of_what_is_asked_for() {
     assert_eq!(all["Containers"][0]["Id"], json!(id));
     assert_eq!((&all["Volumes"], &all["BuildCache"]), (&json!([]), &json!([])));
     let some = daemon.ask("GET /v1.50/system/df?type=volume&type=build-cache").json();
-    assert_eq!((&some["Images"], &some["Containers"], &some["Volumes"]), (&json!(null), &json!(null), &json!([])));
+    assert_eq!(
+        (&some["Images"], &some["Containers"], &some["Volumes"]),
+        (&json!(null), &json!(null), &json!([]))
+    );
     assert_eq!(daemon.ask("GET /system/df?type=x").error(), ("400", "unknown object type: x".to_owned()));
 }
 
