@@ -2,7 +2,7 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
@@ -91,14 +91,15 @@ impl<'de> Deserializer<'de> for Lenient {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
         let map = match self.0 {
             Value::Object(map) => map,
             Value::Null => serde_json::Map::new(),
-            other => return other.deserialize_struct(name, fields, visitor),
+            // Serde would take a list for the fields in their order.
+            other => return Err(de::Error::custom(format!("invalid type: {other}, expected an object"))),
         };
         let known = |key: &str| {
             let exact = fields.iter().find(|field| **field == key);
@@ -168,7 +169,7 @@ impl<'de> MapAccess<'de> for Entries {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
         let (key, value) = self.value.take().unwrap_or_default();
-        seed.deserialize(Lenient(value)).map_err(|error| serde::de::Error::custom(format!("{key}: {error}")))
+        seed.deserialize(Lenient(value)).map_err(|error| de::Error::custom(format!("{key}: {error}")))
     }
 }
 
