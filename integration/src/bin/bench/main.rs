@@ -111,6 +111,7 @@ fn compare_loads(subjects: &[Subject], load: Load, rounds: usize) -> Result<(), 
     }
     for (work, times) in works.iter().zip(&times) {
         figures::print_times(work.name(), &subjects, &walls(times));
+        figures::print_times("of processor time", &subjects, &processors(times));
     }
     let [without, with] = &times;
     figures::print_differences("that is more by", &subjects, &walls(without), &walls(with));
