@@ -120,6 +120,11 @@ impl Monitor {
         UnixStream::connect(self.folder.join(SOCKET)).map(|stream| Connection { stream })
     }
 
+    /// The end of the process, from a connection to its monitor: one that came too late to be told finds it on record.
+    pub(crate) fn last_word(&self, connection: Connection) -> Result<Option<Exit>> {
+        connection.wait().map_or_else(|| self.exit(), |exit| Ok(Some(exit)))
+    }
+
     /// The end on record, if there was one.
     pub(crate) fn exit(&self) -> Result<Option<Exit>> {
         let path = self.folder.join(EXIT);
@@ -191,6 +196,23 @@ impl Connection {
         }
     }
 
+    /// Waits until the runtime's command has ended, for a process that shall not live. Some: it has ended as well.
+    ///
+    /// No input is taken before, and no request that comes after input: so the answer tells it.
+    pub(crate) fn wait_for_launch(&mut self) -> Option<Exit> {
+        let none = Streams { stdin: false, stdout: false, stderr: false };
+        self.stream.write_all(&[0; HEADER]).and_then(|()| self.ask_to_attach(none)).ok()?;
+        loop {
+            let news = self.next_news().ok()?;
+            if let Some(exit) = news.get("exit") {
+                return serde_json::from_value(exit.clone()).ok();
+            }
+            if news.get("done").is_some() {
+                return None;
+            }
+        }
+    }
+
     /// Waits for the end of the process. None: the monitor was killed and nobody knows how the process ended.
     pub(crate) fn wait(mut self) -> Option<Exit> {
         loop {
@@ -222,7 +244,8 @@ impl Connection {
             self.stream.read_exact(&mut header)?;
             let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             let mut payload = Vec::new();
-            let read = io::Read::by_ref(&mut self.stream).take(u64::from(length)).read_to_end(&mut payload)?;
+            let read =
+                io::Read::by_ref(&mut self.stream).take(u64::from(length)).read_to_end(&mut payload)?;
             if read < length as usize {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
