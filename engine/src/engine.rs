@@ -140,8 +140,7 @@ impl Engine {
             settings,
         });
         engine.load_containers()?;
-        engine.adopt_containers();
-        engine.publish_again()?;
+        engine.adopt_containers()?;
         Ok(engine)
     }
 

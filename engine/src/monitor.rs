@@ -120,6 +120,11 @@ impl Monitor {
         UnixStream::connect(self.folder.join(SOCKET)).map(|stream| Connection { stream })
     }
 
+    /// The end of the process, from a connection to its monitor: one that came too late to be told finds it on record.
+    pub(crate) fn last_word(&self, connection: Connection) -> Result<Option<Exit>> {
+        connection.wait().map_or_else(|| self.exit(), |exit| Ok(Some(exit)))
+    }
+
     /// The end on record, if there was one.
     pub(crate) fn exit(&self) -> Result<Option<Exit>> {
         let path = self.folder.join(EXIT);
@@ -187,6 +192,23 @@ impl Connection {
             }
             if news.get("done").is_some() {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the runtime's command has ended, for a process that shall not live. Some: it has ended as well.
+    ///
+    /// No input is taken before, and no request that comes after input: so the answer tells it.
+    pub(crate) fn wait_for_launch(&mut self) -> Option<Exit> {
+        let none = Streams { stdin: false, stdout: false, stderr: false };
+        self.stream.write_all(&[0; HEADER]).and_then(|()| self.ask_to_attach(none)).ok()?;
+        loop {
+            let news = self.next_news().ok()?;
+            if let Some(exit) = news.get("exit") {
+                return serde_json::from_value(exit.clone()).ok();
+            }
+            if news.get("done").is_some() {
+                return None;
             }
         }
     }

@@ -3,12 +3,34 @@
 
 use std::fs;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use super::{Container, Record, Status, end, health, oom, restart};
+use jiff::Timestamp;
+
+use super::{Container, Record, Status, end, exec, health, start};
 use crate::engine::Engine;
-use crate::error::{During as _, Result};
+use crate::error::{During as _, Error, Result};
 use crate::log;
+use crate::monitor::{Connection, Exit};
+use crate::network;
+
+/// What was found of a container's process.
+enum Process {
+    Running(Connection),
+    /// It waits for a start that does not come, or is not yet made.
+    NotLetGo(Connection),
+    /// Or it never was.
+    Ended(Option<Exit>),
+}
+
+/// What is to be done when the run of a container is cleared away.
+enum Next {
+    Nothing,
+    /// The delay before the next start, or no start.
+    AfterEnd(Option<Duration>),
+    Start,
+}
 
 impl Engine {
     /// Reads all records and takes names. Nothing is started or cleared yet.
@@ -43,92 +65,166 @@ impl Engine {
     }
 
     /// Goes on with every container where the last engine left it.
-    pub(crate) fn adopt_containers(self: &Arc<Self>) {
+    ///
+    /// First all that runs is taken over, with its addresses and ports; then the firewall gets what is published; only then
+    /// is anything started, cleared or watched, which takes and gives back some of that.
+    pub(crate) fn adopt_containers(self: &Arc<Self>) -> Result<()> {
+        let warn = |container: &Container, error: Error| {
+            log::warn(&error.within(format!("take over container {}", container.record().short_id())));
+        };
+        let mut found = Vec::new();
         for container in self.containers.all() {
-            let adopted = self.adopt(&container);
-            if let Err(error) = adopted {
-                log::warn(&error.within(format!("take over container {}", container.record().short_id())));
+            match self.look_for_process(&container) {
+                Ok(process) => found.push((container, process)),
+                Err(error) => warn(&container, error),
             }
         }
-    }
-
-    fn adopt(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
-        let record = container.record();
-        if record.removing {
-            return self.finish_removal(container, record.host_config.auto_remove);
-        }
-        let run = self.run_folder(&container.id);
-        if !fs::exists(&run).during("look for", &run)? {
-            return self.adopt_ended(container, None);
-        }
-        let monitor = self.monitor_of(&container.id);
-        match monitor.connect() {
-            Ok(connection) => {
-                // A start that was cut off before the process was let go is undone.
-                match self.runtime_of(&record)?.status(&container.id)?.as_deref() {
-                    Some("running") => self.adopt_running(container, Status::Running)?,
-                    Some("paused") => self.adopt_running(container, Status::Paused)?,
-                    _ => {
-                        self.runtime_of(&record)?.delete(&container.id)?;
-                        return self.adopt_ended(container, connection.wait());
-                    }
-                }
-                end::watch(self, container, connection, None)?;
-                health::watch(self, container)
-            }
-            Err(error) if is_gone(&error) => self.adopt_ended(container, monitor.exit()?),
-            Err(error) => Err(error).while_doing("connect to its monitor"),
-        }
-    }
-
-    fn adopt_running(&self, container: &Container, status: Status) -> Result<()> {
-        let run = self.run_folder(&container.id);
-        let pid_file = run.join(super::start::MONITOR).join("pid");
-        let pid: i32 = fs::read_to_string(&pid_file).during("read", &pid_file)?.trim().parse().unwrap_or(0);
-        container.change(|record| {
-            record.state.status = status;
-            record.state.pid = pid;
-            record.memory_cgroup = oom::memory_cgroup(pid);
-            if record.state.started.is_none() {
-                record.state.started = Some(jiff::Timestamp::now());
-            }
-        })?;
-        container.turn(|turn| turn.running = true);
-        crate::network::adopt(self, &container.record())
-    }
-
-    /// A container without a process: if the record says that it runs, it has ended meanwhile.
-    fn adopt_ended(
-        self: &Arc<Self>,
-        container: &Arc<Container>,
-        exit: Option<crate::monitor::Exit>,
-    ) -> Result<()> {
-        match container.record().state.status {
-            Status::Running | Status::Paused => self.ended(container, exit),
-            Status::Restarting => {
-                self.clear(container);
-                let (engine, restarted) = (Arc::clone(self), Arc::clone(container));
-                super::start::spawn(format!("restart {}", container.record().short_id()), move || {
-                    let delay = std::time::Duration::ZERO;
-                    if let Err(error) = restart::after(&engine, &restarted, delay) {
-                        log::warn(&error);
-                    }
-                })?;
-            }
-            Status::Created | Status::Exited | Status::Dead => {
-                self.clear(container);
-                let record = container.record();
-                if record.host_config.auto_remove && record.state.status == Status::Exited {
-                    return self.remove_ended(container);
-                }
-                // `always` means also after a stop by hand, once the engine is new.
-                if record.host_config.restart_policy.name == "always" && record.state.started.is_some() {
-                    self.start(&container.id)?;
-                }
+        self.publish_again()?;
+        for (container, process) in found {
+            if let Err(error) = self.go_on(&container, process) {
+                warn(&container, error);
             }
         }
         Ok(())
     }
+
+    fn look_for_process(&self, container: &Container) -> Result<Process> {
+        let record = container.record();
+        let run = self.run_folder(&container.id);
+        if record.removing || !fs::exists(&run).during("look for", &run)? {
+            return Ok(Process::Ended(None));
+        }
+        // What it has is not for others, even if it is about to be given back.
+        if let Err(error) = network::adopt(self, &record) {
+            log::warn(&error.within(format!("container {}", record.short_id())));
+        }
+        let monitor = self.monitor_of(&container.id);
+        let connection = match monitor.connect() {
+            Ok(connection) => connection,
+            Err(error) if is_gone(&error) => return Ok(Process::Ended(monitor.exit()?)),
+            Err(error) => return Err(error).while_doing("connect to its monitor"),
+        };
+        let status = match self.runtime_of(&record)?.status(&container.id)?.as_deref() {
+            Some("running") => Status::Running,
+            Some("paused") => Status::Paused,
+            // The monitor is about to tell of it.
+            Some("stopped") if record.state.status.is_up() => record.state.status,
+            _ => return Ok(Process::NotLetGo(connection)),
+        };
+        self.take_over(container, status)?;
+        Ok(Process::Running(connection))
+    }
+
+    fn take_over(&self, container: &Container, status: Status) -> Result<()> {
+        let pid_file = self.run_folder(&container.id).join(start::MONITOR).join("pid");
+        let text = fs::read_to_string(&pid_file).during("read", &pid_file)?;
+        let pid = text.trim().parse().map_err(|_| Error::system(format!("no process ID: {text:?}")))?;
+        let made = fs::metadata(&pid_file).and_then(|pid_file| pid_file.modified());
+        let made = Timestamp::try_from(made.during("look at", &pid_file)?).map_err(Error::system)?;
+        container.change(|record| {
+            if !record.state.status.is_up() {
+                start::begin(record, pid, made);
+            }
+            record.state.status = status;
+        })?;
+        container.turn(|turn| turn.running = true);
+        Ok(())
+    }
+
+    fn go_on(self: &Arc<Self>, container: &Arc<Container>, process: Process) -> Result<()> {
+        match process {
+            Process::Running(connection) => {
+                exec::remove_ended(self, container);
+                end::watch(self, container, connection, None)?;
+                health::watch(self, container)
+            }
+            Process::NotLetGo(connection) => self.act_in_thread(container, move |engine, container| {
+                let exit = engine.undo_start(container, connection)?;
+                engine.note_what_ended(container, exit)
+            }),
+            Process::Ended(_) if container.record().removing => {
+                self.act_in_thread(container, |engine, container| {
+                    let record = container.record();
+                    let volumes = record.host_config.auto_remove || record.removing_volumes;
+                    engine.finish_removal(container, volumes)?;
+                    Ok(Next::Nothing)
+                })
+            }
+            Process::Ended(exit) => {
+                let act = container.begin_act();
+                let next = self.note_what_ended(container, exit)?;
+                drop(act);
+                let (engine, container) = (Arc::clone(self), Arc::clone(container));
+                in_thread(&Arc::clone(&container), move || engine.go_on_after(&container, next))
+            }
+        }
+    }
+
+    /// Ends a process that was not let go before the last engine ended. The caller holds the act.
+    fn undo_start(&self, container: &Container, mut connection: Connection) -> Result<Option<Exit>> {
+        // Before, the runtime may not know the container yet, and make it later.
+        let ended = connection.wait_for_launch();
+        self.runtime_of(&container.record())?.delete(&container.id)?;
+        match ended {
+            Some(exit) => Ok(Some(exit)),
+            None => self.monitor_of(&container.id).last_word(connection),
+        }
+    }
+
+    /// A container without a process: if the record says that it runs, it has ended meanwhile. The caller holds the act.
+    fn note_what_ended(self: &Arc<Self>, container: &Arc<Container>, exit: Option<Exit>) -> Result<Next> {
+        if container.record().state.status.is_up() {
+            return self.note_end(container, exit).map(Next::AfterEnd);
+        }
+        self.clear(container);
+        let record = container.change(end::forget_run)?;
+        let policy = record.host_config.restart_policy.name.as_str();
+        Ok(match record.state.status {
+            Status::Restarting => Next::AfterEnd(Some(Duration::ZERO)),
+            Status::Exited if record.host_config.auto_remove => Next::AfterEnd(None),
+            // `always` means also after a stop by hand, once the engine is new.
+            _ if policy == "always" && record.state.started.is_some() => Next::Start,
+            _ => Next::Nothing,
+        })
+    }
+
+    fn go_on_after(self: &Arc<Self>, container: &Arc<Container>, next: Next) -> Result<()> {
+        match next {
+            Next::Nothing => Ok(()),
+            Next::AfterEnd(again) => self.after_end(container, again),
+            Next::Start => self.start(&container.id).map(drop),
+        }
+    }
+
+    /// Acts in a thread, which has begun with it when this returns: no client comes before.
+    fn act_in_thread(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        work: impl FnOnce(&Arc<Self>, &Arc<Container>) -> Result<Next> + Send + 'static,
+    ) -> Result<()> {
+        let (begun, wait) = mpsc::channel();
+        let (engine, acted) = (Arc::clone(self), Arc::clone(container));
+        in_thread(container, move || {
+            let act = acted.begin_act();
+            drop(begun);
+            let next = work(&engine, &acted)?;
+            drop(act);
+            engine.go_on_after(&acted, next)
+        })?;
+        // It says nothing, it hangs up.
+        let (Ok(()) | Err(mpsc::RecvError)) = wait.recv();
+        Ok(())
+    }
+}
+
+/// What may take its time is no reason for clients to wait.
+fn in_thread(container: &Container, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let id = container.record().short_id().to_owned();
+    start::spawn(format!("adopt {id}"), move || {
+        if let Err(error) = work() {
+            log::warn(&error.within(format!("go on with container {id}")));
+        }
+    })
 }
 
 fn is_gone(error: &io::Error) -> bool {

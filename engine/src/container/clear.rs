@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
-use super::{Container, exec};
+use super::{Container, Record, exec};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::network;
@@ -19,6 +19,12 @@ impl Engine {
     /// Takes away everything of a run. What fails is logged: the container has ended all the same, and the next start
     /// tries again.
     pub(super) fn clear(&self, container: &Container) {
+        self.clear_all_but_folder(container);
+        self.clear_folder(container);
+    }
+
+    /// The first part of [`Engine::clear`]: the run folder stays, with what the monitor has written.
+    pub(super) fn clear_all_but_folder(&self, container: &Container) {
         let record = container.record();
         let run = self.run_folder(&container.id);
         exec::forget(self, &container.id);
@@ -33,11 +39,19 @@ impl Engine {
             network::disconnect(self, &record, &container.folder),
             oci::shared_memory::unmount_left(&container.folder),
             unmount_root(&run),
-            remove(&run),
         ];
-        for failure in steps.into_iter().filter_map(Result::err) {
-            crate::log::warn(&failure.within(format!("clear up after container {}", record.short_id())));
-        }
+        steps.into_iter().for_each(|step| warn_of(&record, step));
+    }
+
+    /// The last part of [`Engine::clear`].
+    pub(super) fn clear_folder(&self, container: &Container) {
+        warn_of(&container.record(), remove(&self.run_folder(&container.id)));
+    }
+}
+
+fn warn_of(record: &Record, step: Result<()>) {
+    if let Err(error) = step {
+        crate::log::warn(&error.within(format!("clear up after container {}", record.short_id())));
     }
 }
 

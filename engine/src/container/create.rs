@@ -68,6 +68,7 @@ impl Engine {
             restart_count: 0,
             stopped_by_hand: false,
             removing: false,
+            removing_volumes: false,
             memory_cgroup: None,
         };
         let made = self.make(record);

@@ -31,31 +31,44 @@ pub(super) fn watch(
 ) -> Result<()> {
     let (engine, watched) = (Arc::clone(engine), Arc::clone(container));
     start::spawn(format!("end {}", container.record().short_id()), move || {
-        let exit = connection.wait();
+        let exit = engine.monitor_of(&watched.id).last_word(connection);
         if let Some(mut monitor) = monitor
             && let Err(error) = monitor.wait().while_doing("wait for a monitor")
         {
             log::warn(&error);
         }
-        engine.ended(&watched, exit);
+        engine.ended(&watched, exit.inspect_err(|error| log::warn(error)).ok().flatten());
     })
 }
 
 impl Engine {
     /// Acts on the end of a process. None: nobody knows how it ended.
     pub(super) fn ended(self: &Arc<Self>, container: &Arc<Container>, exit: Option<Exit>) {
-        let outcome = self.note_end(container, exit).and_then(|again| match again {
-            Some(delay) => restart::after(self, container, delay),
-            None if container.record().host_config.auto_remove => self.remove_ended(container),
-            None => Ok(()),
-        });
+        // Nobody starts or removes it before all of its run is gone.
+        let act = container.begin_act();
+        let outcome = self.note_end(container, exit);
+        drop(act);
+        let outcome = outcome.and_then(|again| self.after_end(container, again));
         if let Err(error) = outcome {
             log::warn(&error.within(format!("container {}", container.record().short_id())));
         }
     }
 
-    /// Returns the delay before the next start, if there is to be one.
-    fn note_end(
+    /// What comes after an end that is noted: the next start, the removal, or nothing.
+    pub(super) fn after_end(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        again: Option<std::time::Duration>,
+    ) -> Result<()> {
+        match again {
+            Some(delay) => restart::after(self, container, delay),
+            None if container.record().host_config.auto_remove => self.remove_ended(container),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the delay before the next start, if there is to be one. The caller holds the act.
+    pub(super) fn note_end(
         self: &Arc<Self>,
         container: &Arc<Container>,
         exit: Option<Exit>,
@@ -70,10 +83,12 @@ impl Engine {
         }
         let record = container.record();
         let memory_ran_out = record.memory_cgroup.as_deref().is_some_and(|cgroup| oom::kills(cgroup) > 0);
-        self.clear(container);
+        self.clear_all_but_folder(container);
         let again = restart::delay(&record, exit.code, exit.finished);
         let before = record;
         let record = container.change(|record| end(record, &exit, memory_ran_out, again.is_some()))?;
+        // Only now: until the record had it, the folder alone knew how the process ended.
+        self.clear_folder(container);
         if memory_ran_out {
             self.events.of_container("oom", &record, &[]);
         }
@@ -97,14 +112,19 @@ impl Engine {
 fn end(record: &mut Record, exit: &Exit, memory_ran_out: bool, again: bool) {
     let state = &mut record.state;
     state.status = if again { Status::Restarting } else { Status::Exited };
-    state.pid = 0;
     state.exit_code = if memory_ran_out && exit.code == LOST { KILLED } else { exit.code };
     state.finished = Some(exit.finished);
     state.oom_killed = memory_ran_out;
-    record.memory_cgroup = None;
-    record.ports = BTreeMap::new();
-    network::forget_addresses(&mut record.networks);
+    forget_run(record);
     if again {
         record.restart_count += 1;
     }
+}
+
+/// What a record has of a run.
+pub(super) fn forget_run(record: &mut Record) {
+    record.state.pid = 0;
+    record.memory_cgroup = None;
+    record.ports = BTreeMap::new();
+    network::forget_addresses(&mut record.networks);
 }

@@ -70,6 +70,18 @@ pub(super) fn forget(engine: &Engine, container: &str) {
     lock(&engine.execs.0).retain(|_, exec| exec.container.id != container);
 }
 
+/// Removes what is left of processes that ended while no engine was there. One that has not ended is in its container until
+/// that ends.
+pub(super) fn remove_ended(engine: &Engine, container: &Container) {
+    let folder = engine.run_folder(&container.id).join("x");
+    for one in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ended = Monitor::at(one.path().join(start::MONITOR)).connect().is_err();
+        if ended && let Err(error) = fs::remove_dir_all(one.path()).during("remove", &one.path()) {
+            log::warn(&error);
+        }
+    }
+}
+
 impl Engine {
     /// Prepares a process for a running container. Gives its ID.
     pub(crate) fn exec_create(&self, name: &str, asked: ExecCreate) -> Result<String> {

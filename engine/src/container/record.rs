@@ -44,6 +44,9 @@ pub(crate) struct Record {
     pub(crate) stopped_by_hand: bool,
     /// A removal has begun and has to be finished.
     pub(crate) removing: bool,
+    /// And takes the anonymous volumes as well.
+    #[serde(default)]
+    pub(crate) removing_volumes: bool,
     /// Folder of the memory cgroup of the current run, which tells whether memory ran out.
     pub(crate) memory_cgroup: Option<PathBuf>,
 }

@@ -63,6 +63,7 @@ impl Engine {
         let record = container.change(|record| {
             first = !record.removing;
             record.removing = true;
+            record.removing_volumes |= volumes;
         });
         if !first {
             let record = container.record();
@@ -92,11 +93,12 @@ impl Engine {
         if self.images.snapshots().contains_key(&container.id) {
             self.images.remove_snapshot(&container.id)?;
         }
-        fs::remove_dir_all(&container.folder).during("remove", &container.folder)?;
-        self.containers.remove(container);
+        // Before the folder, or nobody would remember them after a kill in between.
         if volumes {
             volume::remove_anonymous(self, &record)?;
         }
+        fs::remove_dir_all(&container.folder).during("remove", &container.folder)?;
+        self.containers.remove(container);
         self.events.of_container("destroy", &record, &[]);
         container.drop_early();
         container.turn(|turn| (turn.running, turn.removed) = (false, true));

@@ -26,6 +26,7 @@ pub(crate) fn record(digit: char, name: &str) -> Record {
         restart_count: 0,
         stopped_by_hand: false,
         removing: false,
+        removing_volumes: false,
         memory_cgroup: None,
     }
 }

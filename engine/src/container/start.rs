@@ -12,12 +12,12 @@ use std::thread;
 use jiff::Timestamp;
 use knarr_images::store::Access;
 
-use super::{Container, Done, Health, Record, Status, end, health, oom};
+use super::{Container, Done, Health, Record, State, Status, end, health, oom};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Kind, Result};
 use crate::logs;
 use crate::monitor::{Act, Connection, Monitor, Prepared, Stdin, Task};
-use crate::network::{self, Sandbox};
+use crate::network;
 use crate::oci;
 use crate::runtime::Runtime;
 use crate::volume;
@@ -36,7 +36,6 @@ struct Launched {
     pid: i32,
     monitor: Child,
     connection: Connection,
-    sandbox: Sandbox,
 }
 
 impl Engine {
@@ -77,9 +76,9 @@ impl Engine {
                 container.drop_early();
                 let (code, error) = classify(error);
                 container.change(|record| {
+                    end::forget_run(record);
                     record.state.exit_code = code;
                     record.state.error.clone_from(&error.message);
-                    record.state.pid = 0;
                     if record.state.status == Status::Restarting {
                         record.state.status = Status::Exited;
                     }
@@ -98,6 +97,11 @@ impl Engine {
         let run = self.run_folder(&container.id);
         let root = self.mount_root(&record, &run)?;
         let sandbox = network::connect(self, &record, &container.folder)?;
+        // An engine that finds the process, but no record of its start, knows what it holds.
+        let record = container.change(|record| {
+            record.networks.clone_from(&sandbox.endpoints);
+            record.ports.clone_from(&sandbox.ports);
+        })?;
         network::files::write(&record, &sandbox, &self.settings, &container.folder)?;
         oci::shared_memory::prepare(&record, &container.folder)?;
         // They hold what they name until the runtime has mounted it.
@@ -123,7 +127,7 @@ impl Engine {
             log: logs::destination(&record, &container.folder)?,
         };
         let prepared = Monitor::prepare(run.join(MONITOR), &task)?;
-        self.launch_process(container, &runtime, prepared, sandbox)
+        self.launch_process(container, &runtime, prepared)
     }
 
     /// Starts the monitor with those who want the first byte already connected, and lets the process go.
@@ -132,7 +136,6 @@ impl Engine {
         container: &Container,
         runtime: &Runtime,
         prepared: Prepared,
-        sandbox: Sandbox,
     ) -> Result<Launched> {
         let connection = prepared.monitor.connect().while_doing("connect to the monitor")?;
         let early = container.connect_early(&prepared.monitor);
@@ -148,7 +151,7 @@ impl Engine {
             runtime.start(&container.id).map(|()| pid)
         });
         match started {
-            Ok(pid) => Ok(Launched { pid, monitor, connection, sandbox }),
+            Ok(pid) => Ok(Launched { pid, monitor, connection }),
             Err(error) => {
                 // A container that was created and not started is deleted first, or its monitor would not end.
                 runtime.delete(&container.id)?;
@@ -159,20 +162,8 @@ impl Engine {
     }
 
     fn launched(self: &Arc<Self>, container: &Arc<Container>, launched: Launched) -> Result<()> {
-        let Launched { pid, monitor, connection, sandbox } = launched;
-        let record = container.change(|record| {
-            record.state.status = Status::Running;
-            record.state.pid = pid;
-            record.state.exit_code = 0;
-            record.state.error.clear();
-            record.state.oom_killed = false;
-            record.state.started = Some(Timestamp::now());
-            record.state.finished = None;
-            record.state.health = health(record);
-            record.networks = sandbox.endpoints;
-            record.ports = sandbox.ports;
-            record.memory_cgroup = oom::memory_cgroup(pid);
-        })?;
+        let Launched { pid, monitor, connection } = launched;
+        let record = container.change(|record| begin(record, pid, Timestamp::now()))?;
         container.turn(|turn| (turn.running, turn.given_up) = (true, false));
         for (network, endpoint) in &record.networks {
             network::tell(&self.events, "connect", &record, network, endpoint);
@@ -222,6 +213,18 @@ impl Engine {
         };
         Ok(oci::Joined { pid: of(&host.pid_mode, "pid")?, ipc: of(&host.ipc_mode, "ipc")?, shm })
     }
+}
+
+/// A process has been let go.
+pub(super) fn begin(record: &mut Record, pid: i32, started: Timestamp) {
+    record.memory_cgroup = oom::memory_cgroup(pid);
+    record.state = State {
+        status: Status::Running,
+        pid,
+        started: Some(started),
+        health: health(record),
+        ..State::default()
+    };
 }
 
 /// A planned mount as the configuration has it.

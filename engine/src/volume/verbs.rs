@@ -170,9 +170,13 @@ impl Engine {
     /// IDs of the containers on record that have a volume, by its name.
     fn volume_users(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for container in self.containers.all() {
-            for mount in container.record().mounts.iter().filter(|mount| mount.kind == "volume") {
-                users.entry(mount.name.clone()).or_default().insert(container.id.clone());
+        for record in self.containers.all().iter().map(|container| container.record()) {
+            // The volumes of a container that is being removed go with it.
+            if record.removing {
+                continue;
+            }
+            for mount in record.mounts.iter().filter(|mount| mount.kind == "volume") {
+                users.entry(mount.name.clone()).or_default().insert(record.id.clone());
             }
         }
         users
@@ -190,7 +194,8 @@ impl Engine {
 
     /// A container that is being made has a folder, and no record yet.
     fn container_exists(&self, id: &str) -> bool {
-        self.containers_folder().join(id).exists()
+        let going = self.containers.find(id).is_ok_and(|container| container.record().removing);
+        !going && self.containers_folder().join(id).exists()
     }
 
     fn tell_volume(&self, action: &'static str, name: &str) {
