@@ -222,7 +222,8 @@ impl Connection {
             self.stream.read_exact(&mut header)?;
             let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             let mut payload = Vec::new();
-            let read = io::Read::by_ref(&mut self.stream).take(u64::from(length)).read_to_end(&mut payload)?;
+            let read =
+                io::Read::by_ref(&mut self.stream).take(u64::from(length)).read_to_end(&mut payload)?;
             if read < length as usize {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -34,8 +34,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) init: OwnedFd,
     /// `CLONE_NEW*` of the namespaces the container has of its own.
     pub(crate) namespaces: i32,
-    /// The container's, or the one below it that `--cgroup` names.
-    pub(crate) cgroup: &'a Cgroup,
+    /// The container's, or one below it.
+    pub(crate) cgroup: Cgroup,
     /// `linux.intelRdt`'s group.
     pub(crate) rdt: Option<ResctrlGroup>,
     /// `--console-socket`, connected.
@@ -63,8 +63,8 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         first_private: entry.passed.first_private(),
         keep: entry.console.as_ref().map(AsFd::as_fd),
     };
-    let kills = oom::kills(entry.cgroup);
-    let blame = |error, child: Option<&Child>| possibly_killed(error, child, entry.cgroup, kills);
+    let kills = oom::kills(&entry.cgroup);
+    let blame = |error, child: Option<&Child>| possibly_killed(error, child, &entry.cgroup, kills);
     let (child, end) = beside.spawn(|end| inside(entry, end)).map_err(|error| blame(error, None))?;
     match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),

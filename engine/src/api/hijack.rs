@@ -389,7 +389,8 @@ mod tests {
 
     #[test]
     fn frames_are_taken_off() {
-        let frames = [frame(1, b"out\n").unwrap(), frame(2, b"").unwrap(), frame(2, b"err").unwrap()].concat();
+        let frames =
+            [frame(1, b"out\n").unwrap(), frame(2, b"").unwrap(), frame(2, b"err").unwrap()].concat();
         assert_eq!(payloads(&frames), "out\nerr");
     }
 

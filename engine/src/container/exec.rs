@@ -173,7 +173,10 @@ impl Engine {
                 Ok((monitor, connection))
             }
             Err(error) => {
-                let error = Error { message: format!("OCI runtime exec failed: {}: unknown", error.message), ..error };
+                let error = Error {
+                    message: format!("OCI runtime exec failed: {}: unknown", error.message),
+                    ..error
+                };
                 {
                     let mut state = lock(&exec.state);
                     state.running = false;

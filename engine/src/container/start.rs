@@ -139,7 +139,8 @@ impl Engine {
         let (mut monitor, pid) = prepared.launch(&self.settings.monitor)?;
         let pid = pid.map_err(|error| {
             let message = error.message;
-            let act = "failed to create task for container: failed to create shim task: OCI runtime create failed";
+            let act =
+                "failed to create task for container: failed to create shim task: OCI runtime create failed";
             Error { message: format!("{act}: {message}: unknown"), ..error }
         });
         let started = pid.and_then(|pid| {
@@ -211,7 +212,9 @@ impl Engine {
                 let other = self.containers.find(name)?;
                 if other.record().host_config.ipc_mode == "private" {
                     let hint = "(hint: use IpcMode:shareable for the donor container)";
-                    return Err(Error::conflict(format!("cannot join IPC of container {name}: non-shareable IPC {hint}")));
+                    return Err(Error::conflict(format!(
+                        "cannot join IPC of container {name}: non-shareable IPC {hint}"
+                    )));
                 }
                 Some(oci::shared_memory::folder(&other.folder))
             }
@@ -295,7 +298,7 @@ fn classify(error: Error) -> (i32, Error) {
 }
 
 /// Starts a thread whose end nobody waits for.
-pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(crate) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
     // Waiting takes little stack; there are as many of these as containers.
     let builder = thread::Builder::new().name(name).stack_size(256 * 1024);
     builder.spawn(work).map(drop).while_doing("start a thread")

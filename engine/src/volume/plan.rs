@@ -103,10 +103,9 @@ fn add(
                 kind: if error.kind == Kind::NotFound { Kind::InvalidParameter } else { error.kind },
                 ..error
             })?;
-            let driver = named.options.driver_config.iter();
-            driver
-                .map(|driver| verbs::check_options(&named.name, &driver.options))
-                .collect::<Result<()>>()?;
+            if let Some(driver) = &named.options.driver_config {
+                verbs::check_options(&named.name, &driver.options)?;
+            }
         }
         What::Tmpfs(options) => drop(super::tmpfs::merged(options)?),
     }

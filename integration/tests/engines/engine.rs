@@ -24,6 +24,8 @@ pub(crate) struct Engine {
     client: Vec<String>,
     /// What the names of its containers' cgroups begin with.
     prefix: &'static str,
+    /// Finds those that are there.
+    find_cgroups: fn(&Engine) -> Vec<PathBuf>,
     /// Where the runtime keeps the states of this engine's containers.
     states: PathBuf,
     daemon: RefCell<Option<Child>>,
@@ -46,6 +48,7 @@ impl Engine {
             cgroup,
             mark: site.mark.clone(),
             prefix: "",
+            find_cgroups: Engine::cgroups_below,
             client: Vec::new(),
             daemon: RefCell::new(None),
             commands: Cell::new(0),
@@ -71,6 +74,11 @@ impl Engine {
     /// Only cgroups with such names are containers'; the others are the engine's own.
     pub(crate) fn prefix(&mut self, prefix: &'static str) {
         self.prefix = prefix;
+    }
+
+    /// Its containers' cgroups are not below the engine's.
+    pub(crate) fn find_cgroups(&mut self, find: fn(&Engine) -> Vec<PathBuf>) {
+        self.find_cgroups = find;
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
@@ -218,24 +226,23 @@ impl Engine {
 
     /// What the containers left: processes in their cgroups, cgroups, states, mounts of their roots.
     pub(crate) fn left(&self) -> Vec<String> {
-        let mut left = Vec::new();
-        for cgroup in Layout::Hybrid.directories(&self.cgroup) {
-            let ours = |path: &PathBuf| {
-                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(self.prefix))
-            };
-            left.extend(
-                entries(&cgroup)
-                    .filter(|path| path.is_dir())
-                    .filter(ours)
-                    .map(|path| path.display().to_string()),
-            );
-        }
+        let cgroups = (self.find_cgroups)(self);
+        let mut left: Vec<String> = cgroups.iter().map(|path| path.display().to_string()).collect();
         left.extend(entries(&self.states).map(|path| path.display().to_string()));
         left.extend(self.shims().iter().map(|pid| format!("shim {pid}")));
         let dir = self.dir.display().to_string();
         let of_containers = |line: &String| line.contains(&dir) && line.contains(" - overlay ");
         left.extend(leftovers::mounts().into_iter().filter(of_containers));
         left
+    }
+
+    fn cgroups_below(&self) -> Vec<PathBuf> {
+        let folders = Layout::Hybrid.directories(&self.cgroup);
+        let children = folders.iter().flat_map(|cgroup| entries(cgroup)).filter(|path| path.is_dir());
+        let ours = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(self.prefix))
+        };
+        children.filter(ours).collect()
     }
 
     /// Processes that attend a container of this engine.

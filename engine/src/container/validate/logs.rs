@@ -96,9 +96,9 @@ fn bytes(text: &str) -> Result<u64> {
     if !(0.0..=9e18).contains(&size) {
         return Err(invalid());
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    // in range, and a part of a byte is none
-    Ok(size as u64)
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range; a part of a byte is none
+    let size = size as u64;
+    Ok(size)
 }
 
 fn count(text: &str) -> Result<i64> {

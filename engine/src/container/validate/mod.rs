@@ -14,7 +14,7 @@ use crate::oci::{self, Security};
 use crate::settings::{CgroupDriver, Settings};
 use crate::wire::{Config, HostConfig, NetworkingConfig};
 
-pub(crate) use resources::check as check_resources;
+pub(crate) use resources::{Act, check as check_resources};
 pub(crate) use version::for_version;
 
 /// Refuses or normalises; gives the warnings of a create.
@@ -30,7 +30,7 @@ pub(crate) fn validate(
     security(host)?;
     namespaces(host)?;
     unsupported(host)?;
-    warnings.extend(resources::check(host, resources::Act::Create)?);
+    warnings.extend(check_resources(host, Act::Create)?);
     resources::ulimits(host, settings)?;
     logs::check(&mut host.log_config, settings)?;
     runtime(host, settings)?;

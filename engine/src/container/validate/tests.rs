@@ -17,10 +17,10 @@ fn validated(config: Value, host: Value) -> Result<(Config, HostConfig, Vec<Stri
     Ok((config, host, warnings))
 }
 
+#[allow(clippy::needless_pass_by_value)] // tables are easier to read
 fn refusal(config: Value, host: Value) -> String {
-    validated(config.clone(), host.clone())
-        .map(|_| format!("{config} {host} was taken"))
-        .unwrap_or_else(|error| error.message)
+    let taken = |_| format!("{config} {host} was taken");
+    validated(config.clone(), host.clone()).map_or_else(|error| error.message, taken)
 }
 
 #[test]
