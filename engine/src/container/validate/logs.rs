@@ -44,9 +44,6 @@ fn options(log: &LogConfig) -> Result<()> {
         return Err(Error::invalid("max-file cannot be less than 1"));
     }
     let limited = size.is_some() || log.kind == "local";
-    if files > 1 && !limited {
-        return Err(Error::invalid("max-file cannot be set without max-size"));
-    }
     if log.config.get("compress").map(|text| boolean(text)).transpose()? == Some(true)
         && (files == 1 || !limited)
     {

@@ -102,7 +102,6 @@ fn what_of_the_host_configuration_is_refused() {
         (log("json-file", json!({"max-size": "0"})), "max-size must be a positive number".into()),
         (log("json-file", json!({"max-size": "x"})), "invalid size: 'x'".into()),
         (log("json-file", json!({"max-file": "0"})), "max-file cannot be less than 1".into()),
-        (log("json-file", json!({"max-file": "2"})), "max-file cannot be set without max-size".into()),
         (log("json-file", json!({"compress": "true", "max-size": "1m"})), "compress cannot be true when max-file is less than 2 or max-size is not set".into()),
         (log("json-file", json!({"mode": "x"})), "logger: logging mode not supported: x".into()),
         (log("json-file", json!({"max-buffer-size": "1m"})), "logger: max-buffer-size option is only supported with 'mode=non-blocking'".into()),
