@@ -9,7 +9,7 @@ ROUNDS  ?=
 BINARIES = bin/knarr bin/knarr-image bin/knarr-monitor bin/knarr-netns bin/knarrd
 
 .DEFAULT_GOAL := help
-.PHONY: help build run image-run test test-engines conformance test-vm vm check lint fmt bench bench-engine bench-images install clean
+.PHONY: help build run image-run test test-engines test-knarrd conformance test-vm vm check lint fmt bench bench-engine bench-images install clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,6 +42,10 @@ vm: build ## Open a root shell in that machine
 test-engines: build ## Run dockerd, containerd, podman and buildah over knarr and over runc (root, minutes)
 	@scripts/setup engines
 	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --package knarr-integration --test engines
+
+test-knarrd: build ## Run the stock docker command over knarrd and over dockerd, and compare (root, minutes)
+	@scripts/setup engines
+	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --package knarr-integration --test engines -- knarrd::
 
 conformance: build ## Run runc's own suite with runc and with knarr, and put the figures into docs/conformance.md (root)
 	@scripts/setup conformance
