@@ -1,15 +1,17 @@
 //! The engine: what all acts share. Its verbs are in the folders of what they act on, and the API calls nothing else.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use knarr_images::Store;
 use knarr_images::pull::Puller;
 use knarr_images::registry::Client;
 use knarr_images::store::WhenBusy;
+use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::io::Errno;
 
 use crate::container::{Container, Execs, lock};
 use crate::error::{During as _, Error, Result};
@@ -29,6 +31,8 @@ pub(crate) struct Engine {
     pub(crate) execs: Execs,
     pub(crate) networks: Networks,
     pub(crate) volumes: Volumes,
+    /// Held as long as the process lives.
+    _alone: File,
 }
 
 /// Characters of an ID in paths of sockets: 64 bits, which no two have.
@@ -37,6 +41,20 @@ const IN_PATHS: usize = 16;
 const LONGEST_SOCKET: usize = 107;
 /// Bytes of the longest path of a socket below the exec root.
 const BELOW_EXEC_ROOT: usize = "/c/0123456789abcdef/x/0123456789abcdef/m/monitor.sock".len();
+
+/// Locks the data root for this process. The lock is not one that children inherit, however short they have it: an engine
+/// that was killed while it started a program would stand in the way of the next.
+fn take_data_root(data_root: &Path) -> Result<File> {
+    let path = data_root.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).during("open", &path)?;
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::AGAIN | Errno::ACCESS) => {
+            Err(Error::conflict(format!("{} is in use by another engine", data_root.display())))
+        }
+        Err(error) => Err(error).during("lock", &path),
+    }
+}
 
 /// An ID as a name of a folder.
 pub(crate) fn in_paths(id: &str) -> &str {
@@ -112,13 +130,14 @@ impl Containers {
 impl Engine {
     /// Opens everything below the roots and takes over what the last engine has left.
     ///
-    /// Only one engine can have a data root: the image store refuses the second.
+    /// Only one engine can have a data root: the second is refused.
     pub(crate) fn open(settings: Settings) -> Result<Arc<Self>> {
         let make = |path: PathBuf, mode| {
             let made = DirBuilder::new().recursive(true).mode(mode).create(&path).during("create", &path);
             made.map(|()| path)
         };
         make(settings.data_root.clone(), 0o711)?;
+        let alone = take_data_root(&settings.data_root)?;
         make(settings.data_root.join("containers"), 0o710)?;
         if settings.exec_root.as_os_str().len() + BELOW_EXEC_ROOT > LONGEST_SOCKET {
             let most = LONGEST_SOCKET - BELOW_EXEC_ROOT;
@@ -126,7 +145,8 @@ impl Engine {
             return Err(Error::invalid(why));
         }
         make(settings.exec_root.join("c"), 0o711)?;
-        let images = Arc::new(Store::open(&settings.data_root.join("images"), WhenBusy::Refuse)?);
+        // A child that the last engine was about to start may have its descriptors still, sockets as well: until then.
+        let images = Arc::new(Store::open(&settings.data_root.join("images"), WhenBusy::Wait)?);
         let registries = image::client(&settings)?;
         let engine = Arc::new(Self {
             puller: Puller::new(Arc::clone(&images), registries.clone()),
@@ -138,6 +158,7 @@ impl Engine {
             containers: Containers::default(),
             execs: Execs::default(),
             settings,
+            _alone: alone,
         });
         engine.load_containers()?;
         engine.adopt_containers()?;

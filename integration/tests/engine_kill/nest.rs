@@ -55,8 +55,8 @@ fn enclose(name: &str) {
     let site = Site::of(format!("kk{}-{number:x}", std::process::id()));
     std::fs::create_dir(&site.dir).expect("make the directory of this test");
     let (us, args) = us(name);
-    let ended = Command::new("unshare")
-        .args(["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"])
+    let ended = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"])
         .arg(us)
         .args(args)
         .env(ROLE, "reap")
