@@ -142,7 +142,12 @@ async fn push(engine: Arc<Engine>, mut request: Request, name: &str) -> Result<A
 async fn load(engine: Arc<Engine>, request: Request) -> Result<Answer> {
     refuse_platform(&request)?;
     let body = request.into_reader();
-    Ok(stream::progress(move |chunks| engine.image_load(body, &mut teller(chunks))).await)
+    let load = move |chunks: &mut Chunks| {
+        // Clients look for the error of a load in its progress, whenever it came.
+        chunks.begin();
+        engine.image_load(body, &mut teller(chunks))
+    };
+    Ok(stream::progress(load).await)
 }
 
 async fn save(engine: Arc<Engine>, request: &Request, names: Vec<String>) -> Result<Answer> {

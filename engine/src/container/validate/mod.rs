@@ -143,11 +143,6 @@ fn unsupported(host: &HostConfig) -> Result<()> {
         let why = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
         return Err(Error::invalid(why));
     }
-    if !matches!(host.volume_driver.as_str(), "" | "local") {
-        let name = &host.volume_driver;
-        let why = format!("error looking up volume plugin {name}: plugin \"{name}\" not found");
-        return Err(Error::not_found(why));
-    }
     if let Some(request) = host.device_requests.iter().flatten().next() {
         let sets = request.capabilities.iter().flatten().map(|set| format!("[{}]", set.join(" ")));
         let sets = sets.collect::<Vec<_>>().join(" ");

@@ -91,7 +91,6 @@ fn what_of_the_host_configuration_is_refused() {
         (json!({"CpuCount": 1}), "invalid option: CpuCount is not supported on linux".into()),
         (json!({"Cgroup": "container:x"}), "HostConfig.Cgroup is not supported: container:x".into()),
         (json!({"StorageOpt": {"size": "1"}}), "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into()),
-        (json!({"VolumeDriver": "x"}), "error looking up volume plugin x: plugin \"x\" not found".into()),
         (json!({"DeviceRequests": [{"Count": -1, "Capabilities": [["gpu"]]}]}), "could not select device driver \"\" with capabilities: [[gpu]]".into()),
         (json!({"Runtime": "x"}), "unknown or invalid runtime name: x".into()),
         (json!({"Ulimits": [{"Name": "x"}]}), "invalid ulimit type: x".into()),
