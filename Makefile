@@ -7,10 +7,10 @@ IMAGE   ?=
 ROUNDS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run image-run test test-engines conformance test-vm vm check lint fmt bench bench-images install clean
+.PHONY: help build run image-run test test-engines conformance conformance-vm test-vm vm check lint fmt bench bench-images install clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 build: ## Build the optimised static binaries into bin/
 	@scripts/setup build
@@ -44,6 +44,11 @@ test-engines: build ## Run dockerd, containerd, podman and buildah over knarr an
 conformance: build ## Run runc's own suite with runc and with knarr, and put the figures into docs/conformance.md (root)
 	@scripts/setup conformance
 	@scripts/conformance
+
+conformance-vm: build ## Run that suite in the virtual machine: cgroup v2, systemd, rootless (hours where it is emulated)
+	@scripts/setup vm
+	@scripts/setup conformance
+	@scripts/conformance-vm
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint
