@@ -9,10 +9,10 @@ ROUNDS  ?=
 BINARIES = bin/knarr bin/knarr-image bin/knarr-monitor bin/knarr-netns bin/knarrd
 
 .DEFAULT_GOAL := help
-.PHONY: help build run image-run test test-engines test-knarrd conformance test-vm vm check lint fmt bench bench-engine bench-images install clean
+.PHONY: help build run image-run test test-engines test-knarrd conformance conformance-vm test-vm vm check lint fmt bench bench-engine bench-images install clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 build: ## Build the optimised static binaries into bin/
 	@scripts/setup build
@@ -50,6 +50,11 @@ test-knarrd: build ## Run the stock docker command over knarrd and over dockerd,
 conformance: build ## Run runc's own suite with runc and with knarr, and put the figures into docs/conformance.md (root)
 	@scripts/setup conformance
 	@scripts/conformance
+
+conformance-vm: build ## Run that suite in the virtual machine: cgroup v2, systemd, rootless (hours where it is emulated)
+	@scripts/setup vm
+	@scripts/setup conformance
+	@scripts/conformance-vm
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint

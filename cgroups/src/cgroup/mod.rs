@@ -304,7 +304,10 @@ mod tests {
         };
         assert_eq!(child("", "a/../b").unwrap(), paths(&[("cpu", "/c/x/b"), ("devices", "/d/x/b")]));
         assert_eq!(child("cpu", "/b").unwrap(), paths(&[("cpu", "/c/x/b"), ("devices", "/d/x")]));
-        assert_eq!(child("", "../xy").unwrap_err().to_string(), "bad sub cgroup path: ../xy");
+        assert_eq!(
+            child("", "../xy").unwrap_err().to_string(),
+            "bad sub cgroup path: ../xy is not a sub cgroup path"
+        );
         assert_eq!(child("pids", "b").unwrap_err().to_string(), "unknown controller pids in SubCgroupPaths");
     }
 }

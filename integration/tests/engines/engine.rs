@@ -113,7 +113,10 @@ impl Engine {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env(MARK, &self.mark).stdin(Stdio::null()).stdout(log).stderr(copy);
         *self.daemon.borrow_mut() = Some(command.spawn().expect("start the daemon"));
-        eventually(&format!("{} answers", words[0]), || self.call(ready).status.success().then_some(()));
+        // An emulated machine takes half a minute for it.
+        wait::eventually_within(2 * LIMIT, &format!("{} answers", words[0]), || {
+            self.call(ready).status.success().then_some(())
+        });
     }
 
     pub(crate) fn daemon_pid(&self) -> u32 {

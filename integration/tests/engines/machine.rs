@@ -15,21 +15,39 @@ use crate::docker_sees::MOUNTS;
 use crate::engine::Engine;
 use crate::image::BOX;
 use crate::nest::Site;
-use crate::suite::{Case, Group};
+use crate::suite::Group;
 use crate::{docker, named, podman};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
+/// Who makes the cgroup matters to `scope` and `limits_and_update`; what docker and podman do alike is asked of one.
 pub(crate) fn groups() -> Vec<Group> {
-    let for_all = || named![codes_and_texts, life, exec_and_pause, limits_and_update, what_it_sees];
-    let for_root = || [for_all(), named![out_of_memory, devices]].concat();
-    let in_scopes = |cases: Vec<Case>| [cases, named![scope]].concat();
     vec![
-        Group { name: "v2-docker-systemd", start: docker_systemd, cases: in_scopes(for_root()) },
-        Group { name: "v2-docker-cgroupfs", start: docker_cgroupfs, cases: for_root() },
-        Group { name: "v2-podman-systemd", start: podman_systemd, cases: in_scopes(for_root()) },
-        Group { name: "v2-podman-cgroupfs", start: podman_cgroupfs, cases: for_root() },
-        Group { name: "v2-podman-user", start: podman_user, cases: for_all() },
+        Group {
+            name: "v2-docker-systemd",
+            start: docker_systemd,
+            cases: named![codes_and_texts, limits_and_update, devices, scope],
+        },
+        Group {
+            name: "v2-docker-fs",
+            start: docker_cgroupfs,
+            cases: named![life, limits_and_update, out_of_memory],
+        },
+        Group {
+            name: "v2-podman-systemd",
+            start: podman_systemd,
+            cases: named![life, limits_and_update, devices, scope],
+        },
+        Group {
+            name: "v2-podman-fs",
+            start: podman_cgroupfs,
+            cases: named![limits_and_update, what_it_sees, out_of_memory],
+        },
+        Group {
+            name: "v2-podman-user",
+            start: podman_user,
+            cases: named![codes_and_texts, exec_and_pause, limits_and_update, what_it_sees],
+        },
     ]
 }
 
@@ -38,7 +56,7 @@ fn docker_systemd(site: &Site, runtime: Runtime) -> Engine {
 }
 
 fn docker_cgroupfs(site: &Site, runtime: Runtime) -> Engine {
-    docker(site, "v2-docker-cgroupfs", runtime, "native.cgroupdriver=cgroupfs")
+    docker(site, "v2-docker-fs", runtime, "native.cgroupdriver=cgroupfs")
 }
 
 fn podman_systemd(site: &Site, runtime: Runtime) -> Engine {
@@ -46,7 +64,7 @@ fn podman_systemd(site: &Site, runtime: Runtime) -> Engine {
 }
 
 fn podman_cgroupfs(site: &Site, runtime: Runtime) -> Engine {
-    podman(site, "v2-podman-cgroupfs", runtime, "cgroupfs")
+    podman(site, "v2-podman-fs", runtime, "cgroupfs")
 }
 
 /// Without a network, which would need drivers and rules.
@@ -165,7 +183,8 @@ fn exec_and_pause(engine: &Engine) {
     let script = "tty; cat /proc/self/cgroup; exit 6";
     let typed = engine.on_terminal(&["exec", "-it", "host", "sh", "-c", script], "").assert_code(6);
     assert!(typed.out.contains("/dev/pts/") && typed.out.contains("0::/\r\n"), "{typed}");
-    engine.call(&["exec", "host", "no-such-program"]).assert_code(127);
+    // By docker's version 126 or 127.
+    engine.record(&engine.call(&["exec", "host", "no-such-program"]));
     let script = "id; pwd; grep -E 'Cap|NoNew|Seccomp:' /proc/self/status";
     engine.record(&engine.call(&[
         "exec",
@@ -186,22 +205,11 @@ fn exec_and_pause(engine: &Engine) {
 }
 
 fn limits_and_update(engine: &Engine) {
-    let flags = [
-        "--memory",
-        "64m",
-        "--memory-swap",
-        "64m",
-        "--pids-limit",
-        "50",
-        "--cpus",
-        "0.5",
-        "--cpu-shares",
-        "512",
-    ];
+    let flags = ["--memory", "64m", "--memory-swap", "64m", "--pids-limit", "50", "--cpus", "0.5"];
     up(engine, "limited", &flags);
-    let script = "cd /sys/fs/cgroup; cat memory.max memory.swap.max pids.max cpu.max cpu.weight";
+    let script = "cd /sys/fs/cgroup; cat memory.max memory.swap.max pids.max cpu.max";
     let read = || engine.call(&["exec", "limited", "sh", "-c", script]).assert_ok().out;
-    assert_eq!(read(), "67108864\n0\n50\n50000 100000\n20\n");
+    assert_eq!(read(), "67108864\n0\n50\n50000 100000\n");
     engine.call(&["update", "--memory", "96m", "--memory-swap", "128m", "limited"]).assert_ok();
     let updated = read();
     assert!(updated.starts_with("100663296\n33554432\n"), "{updated}");
@@ -242,12 +250,19 @@ fn devices(engine: &Engine) {
 fn scope(engine: &Engine) {
     up(engine, "scoped", &["--memory", "64m"]);
     let cgroup = cgroup(engine, "scoped");
-    let unit = cgroup.split('/').find(|part| part.ends_with(".scope")).expect("a scope");
+    let unit = cgroup.split('/').find(|part| part.contains(".scope")).expect("a scope");
     let shown =
         Command::new("systemctl").args(["show", unit, "--property=MemoryMax,Delegate,Slice"]).output();
-    engine.record_text(&String::from_utf8_lossy(&shown.expect("systemctl").stdout));
-    engine.record_text(&cgroup);
-    assert!(Command::new("systemctl").args(["stop", unit]).status().expect("systemctl").success());
+    let shown = String::from_utf8_lossy(&shown.expect("systemctl").stdout).into_owned();
+    assert!(shown.contains("MemoryMax=67108864\n") && shown.contains("Delegate=yes\n"), "{shown}");
+    engine.record_text(&format!("{cgroup} {shown}"));
+    assert!(
+        Command::new("systemctl")
+            .args(["kill", "--signal=KILL", unit])
+            .status()
+            .expect("systemctl")
+            .success()
+    );
     engine.ask(&["wait", "scoped"]);
     down(engine, "scoped");
 }

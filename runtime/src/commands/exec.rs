@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use knarr_cgroups::Cgroup;
+use knarr_cgroups::{Already, Cgroup};
 use rustix::process::Pid;
 
 use super::create::check_terminal;
@@ -63,6 +63,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         init: container.init()?.ok_or_else(stopped)?.into_pidfd(),
         namespaces: own_namespaces(&container, &namespaces),
         cgroup: cgroup(&container, args)?,
+        already: Already::Unified,
         rdt: resctrl::group_of(&container)?.map(|(group, _)| group),
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
@@ -92,16 +93,19 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
 }
 
 /// In the container's cgroup, unless its processes have moved down from there, as a systemd in a container does: then in
-/// the first one's.
+/// the first one's. One that `--cgroup` names takes the process or says why not.
 fn enter_where_init_is(entry: &mut Entry<'_>, container: &Container, args: &ExecArgs) -> Result<Entered> {
     let result = enter(entry);
-    let is_busy = result.as_ref().is_err_and(|error| error.errno() == Some(libc::EBUSY));
-    if !is_busy || !args.sub_cgroups()?.is_empty() {
+    if !result.as_ref().is_err_and(|error| error.errno() == Some(libc::EBUSY)) {
         return result;
     }
-    let init = Pid::from_raw(container.record.init_process_pid).ok_or_else(stopped)?;
-    let Some(below) = entry.cgroup.below_with(init)? else { return result };
-    entry.cgroup = below;
+    if args.sub_cgroups()?.is_empty() {
+        let init = Pid::from_raw(container.record.init_process_pid).ok_or_else(stopped)?;
+        let Some(below) = entry.cgroup.below_with(init)? else { return result };
+        entry.cgroup = below;
+    } else {
+        entry.already = Already::Nowhere;
+    }
     enter(entry)
 }
 
