@@ -17,6 +17,7 @@ mod logs;
 mod monitor;
 mod network;
 mod oci;
+mod replace;
 mod runtime;
 mod settings;
 mod stats;

@@ -13,6 +13,8 @@ const KILL: i32 = libc::SIGKILL;
 const LAST: i32 = 64;
 const FIRST_REAL_TIME: i32 = 34;
 
+/// How long the end of a container that cannot be signalled may take to be noted.
+pub(super) const ALREADY_ENDED: Duration = Duration::from_secs(2);
 /// How long a container may take to end after SIGKILL.
 pub(super) const AFTER_KILL: Duration = Duration::from_secs(10);
 
@@ -97,12 +99,12 @@ impl Engine {
     /// Sends SIGKILL and waits for the end.
     pub(super) fn kill_and_wait(&self, container: &Arc<Container>) -> Result<()> {
         let ends = container.ends();
-        match self.signal(container, KILL) {
-            // It has ended by itself meanwhile.
-            Err(_) if container.ends() > ends => return Ok(()),
-            outcome => outcome?,
+        let ended = |turn: &super::Turn| turn.ends > ends || turn.removed;
+        if let Err(error) = self.signal(container, KILL) {
+            // It may have ended meanwhile, and the end is being noted.
+            return if container.wait_until(Some(ALREADY_ENDED), ended) { Ok(()) } else { Err(error) };
         }
-        if container.wait_until(Some(AFTER_KILL), |turn| turn.ends > ends || turn.removed) {
+        if container.wait_until(Some(AFTER_KILL), ended) {
             return Ok(());
         }
         Err(Error::system(format!("container {} does not end after SIGKILL", container.record().short_id())))

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{During as _, Error, Result};
+use crate::replace::replace;
 use crate::volume;
 use crate::wire::{Config, EndpointSettings, HostConfig, MountPoint, PortBinding};
 
@@ -125,14 +126,8 @@ impl Record {
     }
 
     /// Replaces the record of a container's folder.
-    ///
-    /// The rename is atomic; nothing waits for the disk, because a container does not survive the machine either.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        let text = serde_json::to_vec(self)
-            .map_err(|error| Error::system(format!("write the record of {}: {error}", self.id)))?;
-        let (new, path) = (folder.join("container.json.new"), folder.join(FILE));
-        fs::write(&new, text).during("write", &new)?;
-        fs::rename(&new, &path).during("rename", &new)
+        replace(&folder.join(FILE), self)
     }
 
     /// `host`, `none`, `bridge`, `container:ID` or the name of a network.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kill::signal_number;
+use super::kill::{ALREADY_ENDED, signal_number};
 use super::{Container, Done, Status};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -47,7 +47,7 @@ impl Engine {
         let ended = |turn: &super::Turn| turn.ends > ends || turn.removed;
         if let Err(error) = signalled {
             // It may have ended by itself meanwhile.
-            return if container.wait_until(Some(Duration::from_secs(2)), ended) {
+            return if container.wait_until(Some(ALREADY_ENDED), ended) {
                 Ok(())
             } else {
                 Err(error)

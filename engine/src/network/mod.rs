@@ -22,6 +22,7 @@ use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::events::Events;
 use crate::oci;
+use crate::replace::replace;
 use crate::settings::Settings;
 use crate::wire::{EndpointSettings, PortBinding};
 
@@ -82,9 +83,7 @@ impl Networks {
             identities.bridge_address = Some(bridge.address());
             (Some(bridge), forwarding(&settings.exec_root)?)
         };
-        let text = serde_json::to_vec(&identities)
-            .map_err(|error| Error::system(format!("write {}: {error}", path.display())))?;
-        fs::write(&path, text).during("write", &path)?;
+        replace(&path, &identities)?;
         Ok(Self { identities, bridge, table, unrelated, ports: Mutex::default() })
     }
 }
@@ -114,8 +113,10 @@ impl Engine {
         let Some(bridge) = &self.networks.bridge else { return Ok(()) };
         let mut published = Vec::new();
         for container in self.containers.all() {
-            if let Some(attachment) = read_attachment(&container.folder)? {
-                published.extend(attachment.published);
+            match read_attachment(&container.folder) {
+                Ok(attachment) => published.extend(attachment.into_iter().flat_map(|one| one.published)),
+                // One container is no reason to leave all others without their ports.
+                Err(error) => crate::log::warn(&error),
             }
         }
         let rules = RuleSet {
@@ -239,10 +240,7 @@ pub(crate) fn adopt(engine: &Engine, record: &Record) -> Result<()> {
 }
 
 fn write_attachment(folder: &Path, attachment: &Attachment) -> Result<()> {
-    let path = folder.join(ATTACHMENT);
-    let text = serde_json::to_vec(attachment)
-        .map_err(|error| Error::system(format!("write {}: {error}", path.display())))?;
-    fs::write(&path, text).during("write", &path)
+    replace(&folder.join(ATTACHMENT), attachment)
 }
 
 /// Tells of a container's coming to a network and its leaving.
