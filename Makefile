@@ -6,11 +6,13 @@ BUNDLE  ?=
 IMAGE   ?=
 ROUNDS  ?=
 
+BINARIES = bin/knarr bin/knarr-image bin/knarr-monitor bin/knarr-netns bin/knarrd
+
 .DEFAULT_GOAL := help
-.PHONY: help build run image-run test test-engines conformance test-vm vm check lint fmt bench bench-images install clean
+.PHONY: help build run image-run test test-engines test-knarrd conformance conformance-vm test-vm vm check lint fmt bench bench-engine bench-images install clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 build: ## Build the optimised static binaries into bin/
 	@scripts/setup build
@@ -41,9 +43,18 @@ test-engines: build ## Run dockerd, containerd, podman and buildah over knarr an
 	@scripts/setup engines
 	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --package knarr-integration --test engines
 
+test-knarrd: build ## Run the stock docker command over knarrd and over dockerd, and compare (root, minutes)
+	@scripts/setup engines
+	KNARR="$(CURDIR)/bin/knarr" cargo test --locked --package knarr-integration --test engines -- knarrd::
+
 conformance: build ## Run runc's own suite with runc and with knarr, and put the figures into docs/conformance.md (root)
 	@scripts/setup conformance
 	@scripts/conformance
+
+conformance-vm: build ## Run that suite in the virtual machine: cgroup v2, systemd, rootless (hours where it is emulated)
+	@scripts/setup vm
+	@scripts/setup conformance
+	@scripts/conformance-vm
 
 check: ## The fast inner loop: format, clippy, unit tests
 	@scripts/setup lint
@@ -66,17 +77,24 @@ bench: build ## Compare with runc and crun, interleaved in the same rounds; ROUN
 	@cargo build --locked --quiet --package knarr-integration --bins
 	@KNARR="$(CURDIR)/bin/knarr" cargo run --locked --quiet --package knarr-integration --bin bench -- $(ROUNDS)
 
+bench-engine: build ## Compare knarrd with dockerd: latency, rate, memory; ROUNDS=n
+	@scripts/setup engines
+	@scripts/setup bench
+	@scripts/bench-engine $(ROUNDS)
+
 bench-images: build ## Compare a pull into an empty store with dockerd and podman; ROUNDS=n
 	@scripts/setup test
 	@scripts/setup engines
 	@scripts/bench-images $(ROUNDS)
 
-install: bin/knarr bin/knarr-image bin/knarr-netns ## Install into $(DESTDIR)$(PREFIX): binaries and man pages
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man8"
-	install -m 0755 bin/knarr bin/knarr-image bin/knarr-netns "$(DESTDIR)$(PREFIX)/bin/"
+install: $(BINARIES) ## Install into $(DESTDIR)$(PREFIX): binaries, man pages, systemd units
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man8" "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	install -m 0755 $(BINARIES) "$(DESTDIR)$(PREFIX)/bin/"
 	install -m 0644 docs/man/*.8 "$(DESTDIR)$(PREFIX)/share/man/man8/"
+	install -m 0644 packaging/knarrd.socket "$(DESTDIR)$(PREFIX)/lib/systemd/system/"
+	sed 's|/usr/local|$(PREFIX)|' packaging/knarrd.service >"$(DESTDIR)$(PREFIX)/lib/systemd/system/knarrd.service"
 
-bin/knarr bin/knarr-image bin/knarr-netns:
+$(BINARIES):
 	$(MAKE) build
 
 clean: ## Remove everything that a build made

@@ -123,7 +123,7 @@ pub enum Error {
     Watch { source: Errno },
     #[error("wait for cgroup {}", path.display())]
     Wait { path: PathBuf, source: Errno },
-    #[error("bad sub cgroup path: {}", .0.display())]
+    #[error("bad sub cgroup path: {} is not a sub cgroup path", .0.display())]
     BadSubPath(PathBuf),
     #[error("unknown controller {0} in SubCgroupPaths")]
     UnknownController(String),

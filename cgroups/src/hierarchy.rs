@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs;
 use rustix::io;
+use rustix::process::Pid;
 
 use crate::dir::read_path;
 use crate::error::{Errno, Error, Result};
@@ -103,8 +104,15 @@ impl Hierarchies {
             self.own.get_or_init(|| parsed)
         };
         let path = all.get(key).ok_or_else(|| Error::NoHierarchy(key.to_owned()))?;
-        // Inside a container without a cgroup namespace the file shows the host's path, the mount only its end.
-        Ok(Path::new("/").join(path.strip_prefix(&hierarchy.root).unwrap_or(Path::new(""))))
+        Ok(hierarchy.seen(path))
+    }
+
+    /// The directory of the cgroup in which a process is on pure version 2; none in other modes.
+    pub(crate) fn unified_directory_of(&self, pid: Pid) -> Result<Option<PathBuf>> {
+        let [hierarchy] = self.all.as_slice() else { return Ok(None) };
+        let all = parse_own(&read_path(Path::new(&format!("/proc/{pid}/cgroup")))?)?;
+        let relative = all.get("").map(|path| hierarchy.seen(path));
+        Ok(relative.map(|path| hierarchy.mount_point.join(path.strip_prefix("/").unwrap_or(&path))))
     }
 
     fn unified(mount_point: PathBuf) -> Self {
@@ -145,6 +153,12 @@ impl Hierarchy {
     /// Whether this is the version 2 hierarchy.
     pub fn is_v2(&self) -> bool {
         self.controllers.iter().all(String::is_empty)
+    }
+
+    /// A path of `/proc/pid/cgroup` from the mount point on: inside a container without a cgroup namespace the file shows
+    /// the host's path, the mount only its end.
+    fn seen(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(path.strip_prefix(&self.root).unwrap_or(Path::new("")))
     }
 
     fn is_at_default(&self) -> bool {

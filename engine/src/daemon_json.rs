@@ -31,15 +31,57 @@ const FIXED: [(&str, Fixed, &str); 13] = [
 
 /// Directives of dockerd's that are known and do nothing here, so that they are refused.
 const UNSUPPORTED: [&str; 51] = [
-    "allow-direct-routing", "allow-nondistributable-artifacts", "api-cors-header", "authorization-plugins", "bip6",
-    "builder", "cdi-spec-dirs", "containerd", "containerd-namespace", "containerd-plugin-namespace", "cpu-rt-period",
-    "cpu-rt-runtime", "cri-containerd", "default-address-pools", "default-cgroupns-mode", "default-gateway",
-    "default-gateway-v6", "default-init", "default-network-opts", "deprecated-key-path", "fixed-cidr", "fixed-cidr-v6",
-    "host-gateway-ip", "host-gateway-ips", "http-proxy", "https-proxy", "ip-forward-no-drop", "ip6tables", "log-format",
-    "max-concurrent-uploads", "metrics-addr", "network-control-plane-mtu", "network-diagnostic-port", "no-proxy",
-    "node-generic-resources", "oom-score-adjust", "proxies", "raw-logs", "resolv-conf", "rootless", "storage-opts",
-    "swarm-default-advertise-addr", "swarm-raft-election-tick", "swarm-raft-heartbeat-tick", "userland-proxy-path",
-    "userns-remap", "cluster-advertise", "cluster-store", "cluster-store-opts", "disable-legacy-registry", "graph",
+    "allow-direct-routing",
+    "allow-nondistributable-artifacts",
+    "api-cors-header",
+    "authorization-plugins",
+    "bip6",
+    "builder",
+    "cdi-spec-dirs",
+    "containerd",
+    "containerd-namespace",
+    "containerd-plugin-namespace",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "cri-containerd",
+    "default-address-pools",
+    "default-cgroupns-mode",
+    "default-gateway",
+    "default-gateway-v6",
+    "default-init",
+    "default-network-opts",
+    "deprecated-key-path",
+    "fixed-cidr",
+    "fixed-cidr-v6",
+    "host-gateway-ip",
+    "host-gateway-ips",
+    "http-proxy",
+    "https-proxy",
+    "ip-forward-no-drop",
+    "ip6tables",
+    "log-format",
+    "max-concurrent-uploads",
+    "metrics-addr",
+    "network-control-plane-mtu",
+    "network-diagnostic-port",
+    "no-proxy",
+    "node-generic-resources",
+    "oom-score-adjust",
+    "proxies",
+    "raw-logs",
+    "resolv-conf",
+    "rootless",
+    "storage-opts",
+    "swarm-default-advertise-addr",
+    "swarm-raft-election-tick",
+    "swarm-raft-heartbeat-tick",
+    "userland-proxy-path",
+    "userns-remap",
+    "cluster-advertise",
+    "cluster-store",
+    "cluster-store-opts",
+    "disable-legacy-registry",
+    "graph",
 ];
 
 enum Fixed {
@@ -84,7 +126,10 @@ pub(crate) fn refused(path: &Path, why: &dyn std::fmt::Display) -> Error {
 }
 
 /// Refuses what is not known, and what is known and not supported. Takes out what has only one value here.
-pub(crate) fn check(mut directives: Directives, is_known: impl Fn(&str) -> bool) -> Result<Directives, String> {
+pub(crate) fn check(
+    mut directives: Directives,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Directives, String> {
     for (name, fixed, why) in &FIXED {
         match directives.remove(*name) {
             Some(value) if value != fixed.value() => {
@@ -94,7 +139,9 @@ pub(crate) fn check(mut directives: Directives, is_known: impl Fn(&str) -> bool)
         }
     }
     check_features(directives.remove("features"))?;
-    if directives.get("tls") == Some(&Value::Bool(true)) && directives.get("tlsverify") != Some(&Value::Bool(true)) {
+    if directives.get("tls") == Some(&Value::Bool(true))
+        && directives.get("tlsverify") != Some(&Value::Bool(true))
+    {
         return Err("tls: clients have to show certificates, use tlsverify".to_owned());
     }
     directives.remove("tls");
@@ -112,10 +159,12 @@ pub(crate) fn check(mut directives: Directives, is_known: impl Fn(&str) -> bool)
 fn check_features(features: Option<Value>) -> Result<(), String> {
     match features {
         None | Some(Value::Null) => Ok(()),
-        Some(Value::Object(features)) => match features.iter().find(|(_, wanted)| **wanted != Value::Bool(false)) {
-            Some((name, _)) => Err(format!("features: {name} is not supported by knarrd")),
-            None => Ok(()),
-        },
+        Some(Value::Object(features)) => {
+            match features.iter().find(|(_, wanted)| **wanted != Value::Bool(false)) {
+                Some((name, _)) => Err(format!("features: {name} is not supported by knarrd")),
+                None => Ok(()),
+            }
+        }
         Some(_) => Err("features: names and booleans are expected".to_owned()),
     }
 }
@@ -164,6 +213,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value)] // tables are easier to read
     fn object(value: Value) -> Directives {
         value.as_object().unwrap().clone()
     }
@@ -183,7 +233,8 @@ mod tests {
         assert!(refused(json!({"storage-driver": "vfs"})).starts_with("storage-driver: only \"overlay2\""));
         assert!(refused(json!({"features": {"buildkit": true}})).contains("buildkit"));
         assert!(refused(json!({"tls": true})).contains("tlsverify"));
-        let fine = json!({"labels": ["a=b"], "iptables": true, "features": {"buildkit": false}, "tls": false});
+        let fine =
+            json!({"labels": ["a=b"], "iptables": true, "features": {"buildkit": false}, "tls": false});
         assert_eq!(check(object(fine), |name| name == "labels").unwrap(), object(json!({"labels": ["a=b"]})));
     }
 

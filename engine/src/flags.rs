@@ -218,7 +218,9 @@ impl Directives {
             let (name, limits) = pair("default-ulimit", &text)?;
             let (soft, hard) = limits.split_once(':').unwrap_or((&limits, &limits));
             let number = |limit: &str| {
-                limit.parse().map_err(|_| Error::invalid(format!("default-ulimit: {text}: {limit} is no number")))
+                limit
+                    .parse()
+                    .map_err(|_| Error::invalid(format!("default-ulimit: {text}: {limit} is no number")))
             };
             let entry = UlimitEntry { name: name.clone(), hard: number(hard)?, soft: number(soft)? };
             self.default_ulimits.get_or_insert_default().insert(name, entry);
@@ -241,8 +243,8 @@ impl Directives {
         }
         settings.tls = self.tls()?;
         settings.log = self.log(&settings.log);
-        set(&mut settings.data_root, self.data_root.map(absolute).transpose()?);
-        set(&mut settings.exec_root, self.exec_root.map(absolute).transpose()?);
+        set(&mut settings.data_root, self.data_root.as_deref().map(absolute).transpose()?);
+        set(&mut settings.exec_root, self.exec_root.as_deref().map(absolute).transpose()?);
         settings.pidfile = self.pidfile.or(settings.pidfile.take());
         set(&mut settings.group, self.group);
         for (name, entry) in self.runtimes.unwrap_or_default() {
@@ -250,7 +252,10 @@ impl Directives {
         }
         set(&mut settings.default_runtime, self.default_runtime);
         if !settings.runtimes.contains_key(&settings.default_runtime) {
-            return Err(Error::invalid(format!("specified default runtime '{}' does not exist", settings.default_runtime)));
+            return Err(Error::invalid(format!(
+                "specified default runtime '{}' does not exist",
+                settings.default_runtime
+            )));
         }
         settings.init = self.init_path.or(settings.init.take());
         for option in self.exec_opts.unwrap_or_default() {
@@ -258,7 +263,11 @@ impl Directives {
                 (name, value) if name == "native.cgroupdriver" => match value.as_str() {
                     "cgroupfs" => CgroupDriver::Cgroupfs,
                     "systemd" => CgroupDriver::Systemd,
-                    _ => return Err(Error::invalid(format!("invalid option for native.cgroupdriver: {value}"))),
+                    _ => {
+                        return Err(Error::invalid(format!(
+                            "invalid option for native.cgroupdriver: {value}"
+                        )));
+                    }
                 },
                 (name, _) => return Err(Error::invalid(format!("unknown exec-opt: {name}"))),
             };
@@ -290,7 +299,9 @@ impl Directives {
         match self.log_level.as_deref() {
             None | Some("info") => {}
             Some("debug") => settings.debug = true,
-            Some(other) => return Err(Error::invalid(format!("log-level: {other} is neither debug nor info"))),
+            Some(other) => {
+                return Err(Error::invalid(format!("log-level: {other} is neither debug nor info")));
+            }
         }
         let hosts = self.hosts.unwrap_or_else(|| vec![format!("unix://{DEFAULT_SOCKET}")]);
         settings.listen = hosts.iter().map(|host| listen(host)).collect::<Result<_>>()?;
@@ -331,8 +342,8 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<O
     }))
 }
 
-fn absolute(path: PathBuf) -> Result<PathBuf> {
-    std::path::absolute(&path).during("find", &path)
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).during("find", path)
 }
 
 fn pair(flag: &str, text: &str) -> Result<(String, String)> {
@@ -343,7 +354,7 @@ fn pair(flag: &str, text: &str) -> Result<(String, String)> {
 fn listen(host: &str) -> Result<Listen> {
     if let Some(path) = host.strip_prefix("unix://") {
         let path = if path.is_empty() { DEFAULT_SOCKET } else { path };
-        return Ok(Listen::Unix(absolute(path.into())?));
+        return Ok(Listen::Unix(absolute(Path::new(path))?));
     }
     if host.starts_with("fd://") {
         return Ok(Listen::Passed);
@@ -359,7 +370,13 @@ fn bytes(text: &str) -> Result<i64> {
     let lower = text.trim().to_ascii_lowercase();
     let lower = lower.trim_end_matches('b');
     let (number, shift) = match lower.strip_suffix(['k', 'm', 'g']) {
-        Some(number) => (number, [('k', 10), ('m', 20), ('g', 30)].iter().find(|(unit, _)| lower.ends_with(*unit)).map_or(0, |(_, shift)| *shift)),
+        Some(number) => (
+            number,
+            [('k', 10), ('m', 20), ('g', 30)]
+                .iter()
+                .find(|(unit, _)| lower.ends_with(*unit))
+                .map_or(0, |(_, shift)| *shift),
+        ),
         None => (lower, 0),
     };
     let parsed = number.parse::<i64>().ok().and_then(|number| number.checked_mul(1 << shift));
@@ -386,7 +403,9 @@ mod tests {
         let file = r#"{"bridge": "b0", "log-driver": "local", "log-opts": {"max-size": "1m"}, "default-shm-size": "8M",
             "runtimes": {"other": {"path": "/bin/other", "runtimeArgs": ["--debug"]}}, "debug": true,
             "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 2, "Soft": 1}}, "userland-proxy": false}"#;
-        let settings = settings(&["-H", "unix:///run/x.sock", "--data-root", "/d", "--icc", "false"], Some(file)).unwrap();
+        let settings =
+            settings(&["-H", "unix:///run/x.sock", "--data-root", "/d", "--icc", "false"], Some(file))
+                .unwrap();
         assert_eq!(settings.listen, [Listen::Unix("/run/x.sock".into())]);
         assert_eq!((settings.bridge.as_str(), settings.icc, settings.debug), ("b0", false, true));
         assert_eq!((settings.log.kind.as_str(), settings.log.config["max-size"].as_str()), ("local", "1m"));
@@ -401,13 +420,24 @@ mod tests {
         let refused = |words: &[&str], file: &str| settings(words, Some(file)).unwrap_err().message;
         let twice = refused(&["--bridge", "a"], r#"{"bridge": "b"}"#);
         assert!(twice.starts_with("unable to configure the Docker daemon with file "), "{twice}");
-        assert!(twice.ends_with("both as a flag and in the configuration file: bridge: (from flag: a, from file: b)"), "{twice}");
+        assert!(
+            twice.ends_with(
+                "both as a flag and in the configuration file: bridge: (from flag: a, from file: b)"
+            ),
+            "{twice}"
+        );
         let unknown = refused(&[], r#"{"invented": 1}"#);
-        assert!(unknown.ends_with("the following directives don't match any configuration option: invented"), "{unknown}");
+        assert!(
+            unknown.ends_with("the following directives don't match any configuration option: invented"),
+            "{unknown}"
+        );
         assert!(refused(&[], r#"{"labels": "a=b"}"#).contains("labels: invalid type"));
         assert!(refused(&["--log-level", "loud"], "{}").contains("log-level: loud"));
         assert!(refused(&["--default-ulimit", "nofile=x"], "{}").contains("nofile=x: x is no number"));
-        assert!(refused(&["--default-runtime", "x"], "{}").contains("specified default runtime 'x' does not exist"));
+        assert!(
+            refused(&["--default-runtime", "x"], "{}")
+                .contains("specified default runtime 'x' does not exist")
+        );
         assert!(refused(&["-H", "http://x"], "{}").contains("unable to parse bind address"));
         assert!(refused(&["--tlsverify"], "{}").contains("tlscacert"));
         assert!(refused(&["--userland-proxy", "true"], "{}").contains("userland-proxy"));

@@ -22,7 +22,10 @@ impl Engine {
         let registry = registry(field("serveraddress"));
         self.registries.login(registry, &credentials).map_err(|error| {
             let error = Error::from(knarr_images::Error::from(error));
-            Error { kind: if error.kind == Kind::System { Kind::System } else { Kind::Unauthorized }, ..error }
+            Error {
+                kind: if error.kind == Kind::System { Kind::System } else { Kind::Unauthorized },
+                ..error
+            }
         })?;
         Ok(serde_json::json!({ "Status": "Login Succeeded", "IdentityToken": "" }))
     }
@@ -43,9 +46,12 @@ mod tests {
 
     #[test]
     fn addresses_have_several_forms() {
-        for (address, name) in
-            [("", "docker.io"), (DOCKER_HUB, "docker.io"), ("https://r.example/v2/", "r.example"), ("h:5000", "h:5000")]
-        {
+        for (address, name) in [
+            ("", "docker.io"),
+            (DOCKER_HUB, "docker.io"),
+            ("https://r.example/v2/", "r.example"),
+            ("h:5000", "h:5000"),
+        ] {
             assert_eq!(registry(address), name);
         }
     }

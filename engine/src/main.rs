@@ -5,6 +5,7 @@
 mod api;
 mod container;
 mod daemon_json;
+mod disk_usage;
 mod engine;
 mod error;
 mod events;
@@ -27,6 +28,7 @@ mod volume;
 mod wire;
 
 use std::fs;
+use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::ExitCode;
@@ -39,7 +41,7 @@ use flags::Flags;
 use settings::Settings;
 
 fn main() -> ExitCode {
-    match run(Flags::parse()) {
+    match run(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("knarrd: {error}");
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Flags) -> Result<()> {
+fn run(flags: &Flags) -> Result<()> {
     let validate = flags.validate;
     let settings = flags.clone().settings()?;
     if validate {
@@ -58,15 +60,21 @@ fn run(flags: Flags) -> Result<()> {
     log::set_debug(settings.debug);
     let pidfile = settings.pidfile.clone();
     let engine = Engine::open(settings)?;
-    let on_hangup = || reload(&engine.settings, &flags);
+    let on_hangup = || reload(&engine.settings, flags);
     let served = api::serve(&engine, || ready(pidfile.as_deref()), on_hangup);
     if !engine.settings.live_restore {
         engine.stop_all();
     }
-    if let Some(pidfile) = &pidfile {
-        fs::remove_file(pidfile).during("remove", pidfile)?;
+    let removed = pidfile.as_deref().map_or(Ok(()), remove_pidfile);
+    served.and(removed)
+}
+
+/// It is not there if the engine failed before it was ready.
+fn remove_pidfile(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.during("remove", path),
     }
-    served
 }
 
 /// Clients can come: the process ID is written and the service manager is told, sd_notify(3).

@@ -17,7 +17,8 @@ impl Runtime {
     pub(crate) fn named(settings: &Settings, name: &str) -> Result<Self> {
         let name = if name.is_empty() { &settings.default_runtime } else { name };
         let known = settings.runtimes.get(name);
-        let known = known.ok_or_else(|| Error::invalid(format!("unknown or invalid runtime name: {name}")))?;
+        let known =
+            known.ok_or_else(|| Error::invalid(format!("unknown or invalid runtime name: {name}")))?;
         let mut options = known.arguments.clone();
         let root = settings.exec_root.join("runtime");
         options.extend(["--root".to_owned(), root.to_string_lossy().into_owned()]);
@@ -66,7 +67,11 @@ impl Runtime {
         let output = self.output(&["state", id])?;
         if !output.status.success() {
             let complaint = complaint(&output);
-            return if complaint.contains("does not exist") { Ok(None) } else { Err(Error::system(complaint)) };
+            return if complaint.contains("does not exist") {
+                Ok(None)
+            } else {
+                Err(Error::system(complaint))
+            };
         }
         let state: serde_json::Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| Error::system(format!("read the state of {id}: {error}")))?;

@@ -93,7 +93,12 @@ impl Settings {
     /// What holds when nothing is said. `beside` is the folder of our own programs.
     pub(crate) fn new(beside: &Path) -> Self {
         let knarr = Runtime { path: beside.join("knarr"), arguments: Vec::new() };
-        let init = ["/usr/bin/docker-init", "/usr/libexec/docker/docker-init", "/usr/bin/tini-static", "/usr/bin/catatonit"];
+        let init = [
+            "/usr/bin/docker-init",
+            "/usr/libexec/docker/docker-init",
+            "/usr/bin/tini-static",
+            "/usr/bin/catatonit",
+        ];
         Self {
             data_root: "/var/lib/knarr".into(),
             exec_root: "/run/knarrd".into(),

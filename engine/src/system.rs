@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::log;
 use crate::settings::{CgroupDriver, Runtime, Settings};
 use crate::wire::{
-    Commit, Component, IndexConfig, Info, Limits, Named, Plugins, RegistryConfig, RuntimeAnswer, Swarm, VersionAnswer,
+    Commit, Component, IndexConfig, Info, Limits, Named, Plugins, RegistryConfig, RuntimeAnswer, Swarm,
+    VersionAnswer,
 };
 
 /// The version of Docker whose API this is; tools compare it.
@@ -189,7 +190,11 @@ fn registries(settings: &Settings) -> RegistryConfig {
         (name, config)
     });
     RegistryConfig {
-        insecure_registry_cidrs: ["::1/128", "127.0.0.0/8"].map(str::to_owned).into_iter().chain(ranges).collect(),
+        insecure_registry_cidrs: ["::1/128", "127.0.0.0/8"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(ranges)
+            .collect(),
         index_configs: insecure.chain([("docker.io".to_owned(), hub)]).collect(),
         mirrors: settings.registry_mirrors.clone(),
     }
@@ -275,7 +280,8 @@ fn switch(path: &str) -> bool {
 
 /// Name and version of the distribution, os-release(5).
 fn os_release() -> (String, String) {
-    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| fs::read_to_string(path).ok());
+    let text =
+        ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| fs::read_to_string(path).ok());
     let text = text.unwrap_or_default();
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

@@ -123,7 +123,7 @@ impl Client {
 
     /// Asks a registry, by the name that references have, whether it takes the credentials.
     pub fn login(&self, registry: &str, credentials: &Credentials) -> Result<(), Error> {
-        let question = Question::get("/v2/".to_owned(), Scope::nothing());
+        let question = Question::get(String::new(), Scope::nothing());
         self.ask_site(&Site::Registry(registry.to_owned()), &question, credentials).map(drop)
     }
 

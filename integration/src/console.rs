@@ -1,4 +1,4 @@
-//! The other end of `--console-socket` and `--pidfd-socket`: a Unix socket that receives one descriptor.
+//! The other end of `--console-socket` and `--pidfd-socket`: a Unix socket that receives one descriptor; and terminals.
 
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
@@ -6,10 +6,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use crate::sys;
 use crate::wait::PATIENCE;
 
 /// A listening socket; nothing is read until it is asked for.
@@ -99,4 +102,30 @@ impl Console {
 pub(crate) fn readable(fd: &impl std::os::fd::AsFd, limit: std::time::Duration) -> bool {
     let limit = Timespec::try_from(limit).ok();
     poll(&mut [PollFd::new(fd, PollFlags::IN)], limit.as_ref()).is_ok_and(|ready| ready > 0)
+}
+
+/// A terminal of ours: the master's side, and the side a program gets.
+///
+/// # Panics
+/// There is none to be had.
+#[allow(clippy::expect_used)] // a test ends where an expectation fails
+pub fn terminal() -> (Console, File) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlock the pty");
+    let name = ptsname(&master, Vec::new()).expect("its name");
+    let side =
+        File::options().read(true).write(true).open(name.to_str().expect("utf-8")).expect("the other side");
+    (Console::new(master), side)
+}
+
+/// Starts `command` on `side` as the leader of a session there, as a shell in a terminal would.
+///
+/// # Panics
+/// It does not start.
+#[allow(clippy::expect_used)] // the same
+pub fn begin_on(mut command: Command, side: &File) -> Child {
+    let copy = || side.try_clone().expect("the terminal");
+    command.stdin(copy()).stdout(copy()).stderr(copy());
+    sys::take_terminal(&mut command);
+    command.spawn().expect("start the runtime")
 }

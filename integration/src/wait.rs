@@ -10,8 +10,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks again and again until `question` has an answer. Panics with `what` when patience ends.
-pub fn eventually<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually<T>(what: &str, question: impl FnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, question)
+}
+
+/// The same with another end of patience.
+pub fn eventually_within<T>(limit: Duration, what: &str, mut question: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = question() {
             return answer;

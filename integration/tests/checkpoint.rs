@@ -6,12 +6,13 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::{chown, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Once;
 
-use knarr_integration::console::Receiver;
+use knarr_integration::console::{Receiver, begin_on, terminal};
 use knarr_integration::world::read;
 use knarr_integration::{
     Answer, Console, Holder, Runtime, Value, World, cases, eventually, json, namespace_of,
@@ -20,6 +21,8 @@ use knarr_integration::{
 /// Memory, an open file, a working directory and a variable, told again and again.
 const COUNTER: &str =
     "cd /tmp; exec 3>>log; i=0; while :; do i=$((i+1)); echo \"$i $PWD $TOLD\" >&3; sleep 0.05; done";
+/// Where pages of memory can be had.
+const PAGES: &str = "127.0.0.1:27277";
 /// In other modes criu changes the options of the cgroup2 superblock; runc 1.1 does not know this one.
 fn mode(world: &World) -> &'static [&'static str] {
     if world.is_runc() { &[] } else { &["--manage-cgroups-mode", "ignore"] }
@@ -413,6 +416,133 @@ cases! {
         world.delete_force().assert_ok();
         let none = world.dir.join("none");
         restoring(none.to_str().expect("utf-8")).assert_fails_with("no such file or directory");
+        world.assert_nothing_left();
+    }
+
+    machine fn binds_of_shared_mounts_are_found_again(world) {
+        let shared = Command::new("mount").args(["--make-rshared", "/"]).status();
+        assert!(shared.is_ok_and(|status| status.success()), "share the mounts");
+        for (place, name, option) in [("/one", "a", "ro"), ("/two", "b", "rw"), ("/two/in", "c", "ro")] {
+            let folder = world.folder(name);
+            world.mount(place, "bind", folder.to_str().expect("utf-8"), &["bind", option]);
+        }
+        run_counter(world);
+        let seen = |world: &World| -> Vec<String> {
+            let table = read(&PathBuf::from(format!("/proc/{}/mountinfo", world.pid())));
+            let ours = table.lines().filter(|line| line.contains(" /one ") || line.contains(" /two"));
+            ours.map(|line| line.split(' ').skip(3).take(4).collect::<Vec<_>>().join(" ")).collect()
+        };
+        let before = seen(world);
+        assert!(before.len() == 3 && before.iter().all(|line| line.contains("master:")), "{before:?}");
+        checkpoint(world, &[]);
+        restore(world, &[]);
+        goes_on(world);
+        // See binds_are_found_again.
+        if !world.is_runc() {
+            assert_eq!(seen(world), before);
+        }
+        world.delete_force().assert_ok();
+    }
+
+    machine fn criu_restores_the_cgroups_if_not_told_otherwise(world) {
+        run_counter(world);
+        let image = image(world);
+        silent(world, &["checkpoint", "--image-path", &image, &world.id]);
+        silent(world, &["restore", "--detach", "--image-path", &image, &world.id]);
+        goes_on(world);
+        world.delete_force().assert_ok();
+    }
+
+    machine fn a_terminal_in_the_foreground_is_restored(world) {
+        let script = "while read x; do test $x != end || exit 7; echo got $x; done";
+        world.set("/process/terminal", true).args(&["/bin/sh", "-c", script]);
+        world.write_config();
+        let (socket, path) = receiver(world, "first");
+        silent(world, &["run", "--detach", "--console-socket", &path, &world.id]);
+        world.accept_mounts();
+        let mut console = Console::new(socket.receive().0);
+        console.type_in("one\n");
+        console.read_until("got one");
+        checkpoint(world, &[]);
+        let (mut console, side) = terminal();
+        let mut restored = begin_on(command(world, &restore_words(world, &image(world), &[])), &side);
+        eventually("a container", || world.call(&["state", &world.id]).status.success().then_some(()));
+        console.type_in("two\r");
+        console.read_until("got two");
+        console.type_in("end\r");
+        let status = knarr_integration::wait::exit_within(&mut restored, knarr_integration::wait::PATIENCE);
+        assert_eq!(status.and_then(|status| status.code()), Some(7));
+        world.assert_nothing_left();
+    }
+
+    machine fn an_established_connection_goes_on(world) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let port = listener.local_addr().expect("its address").port();
+        world.without_namespace("network");
+        run(world, &format!("while :; do echo tick; sleep 0.05; done | nc 127.0.0.1 {port}"));
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut ticks = |count: usize| {
+            let mut told = vec![0; 5 * count];
+            connection.read_exact(&mut told).expect("read");
+            assert_eq!(told, b"tick\n".repeat(count));
+        };
+        ticks(2);
+        try_checkpoint(world, &[]).assert_fails_with("criu failed: type ");
+        ticks(2);
+        checkpoint(world, &["--tcp-established"]);
+        assert_gone(world);
+        restore(world, &["--tcp-established"]);
+        ticks(20);
+        world.delete_force().assert_ok();
+    }
+
+    machine fn a_container_with_a_user_namespace_is_dumped(world) {
+        // Without the namespace the mount of cgroups is one of the host's, which criu does not know there.
+        world.user_namespace(200_000).namespace("cgroup", None);
+        run_counter(world);
+        checkpoint(world, &["--leave-running"]);
+        goes_on(world);
+        assert_counted(world);
+        world.delete_force().assert_ok();
+    }
+
+    knarr_machine("runc 1.1 cannot take another cgroup") fn memory_follows_lazily(world) {
+        run_counter(world);
+        let (image, fifo) = (image(world), world.dir.join("ready"));
+        assert!(Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()));
+        // The shell opens it for writing alone, as runc wants it.
+        let words = ["checkpoint", "--image-path", &image, "--lazy-pages", "--status-fd", "3", "--page-server"];
+        let dump = command(world, &[&words[..], &[PAGES], mode(world), &[&world.id]].concat());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec \"$0\" \"$@\" 3>{}", fifo.display())]).arg(dump.get_program()).args(dump.get_args());
+        shell.env("PATH", std::env::var_os("PATH").expect("a PATH")).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut dumping = shell.spawn().expect("start the runtime");
+        let mut ready = [7];
+        fs::File::open(&fifo).and_then(|mut file| file.read_exact(&mut ready)).expect("that pages can be had");
+        assert_eq!(ready, [0]);
+        let counted = read(&world.rootfs().join("tmp/log")).lines().count();
+
+        let (host, port) = PAGES.split_once(':').expect("a port");
+        let mut daemon = Command::new("criu");
+        daemon.args(["lazy-pages", "--page-server", "--address", host, "--port", port, "-D", &image]);
+        let mut pages = daemon.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("criu");
+        let socket = world.dir.join("image/lazy-pages.socket");
+        eventually("the socket of criu lazy-pages", || socket.exists().then_some(()));
+        let dumped = world.cgroup.clone();
+        world.cgroup = format!("{dumped}-other");
+        world.set("/linux/cgroupsPath", world.cgroup.clone()).write_config();
+        let second = format!("{}-b", world.id);
+        let words = [&["restore", "--detach", "--image-path", &image, "--work-path", &image, "--lazy-pages"], mode(world)].concat();
+        silent(world, &[words.as_slice(), &[&second]].concat());
+        goes_on(world);
+        assert!(told(world).len() > counted);
+        for child in [&mut dumping, &mut pages] {
+            let status = knarr_integration::wait::exit_within(child, knarr_integration::wait::PATIENCE);
+            assert!(status.is_some_and(|status| status.success()), "{status:?}");
+        }
+        assert_counted(world);
+        assert_gone(world);
+        world.call(&["delete", "--force", &second]).assert_ok();
         world.assert_nothing_left();
     }
 

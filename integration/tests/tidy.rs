@@ -96,6 +96,9 @@ fn crates_depend_downwards() {
     let mut runtime = ours("runtime");
     runtime.sort();
     assert_eq!(runtime, ["knarr-cgroups", "knarr-seccomp"]);
+    let mut engine = ours("engine");
+    engine.sort();
+    assert_eq!(engine, ["knarr-cgroups", "knarr-images", "knarr-netns", "knarr-seccomp"]);
     assert_eq!(ours("integration"), Vec::<String>::new(), "it runs binaries, it links none");
 }
 

@@ -1,31 +1,9 @@
 //! Terminals: in the foreground, over `--console-socket`, their size, and the rules about who needs which.
 #![allow(clippy::expect_used)] // a test ends where an expectation fails
 
-use std::fs::File;
-use std::process::Command;
-
-use knarr_integration::console::Receiver;
+use knarr_integration::console::{Receiver, begin_on, terminal};
 use knarr_integration::{Answer, Console, World, answer, cases, eventually, json, sys};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcgetwinsize, tcsetwinsize};
-
-/// A terminal of ours: the master's side, and the side a program gets.
-fn terminal() -> (Console, File) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
-    grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlock the pty");
-    let name = ptsname(&master, Vec::new()).expect("its name");
-    let side =
-        File::options().read(true).write(true).open(name.to_str().expect("utf-8")).expect("the other side");
-    (Console::new(master), side)
-}
-
-/// Starts `command` on `side` as the leader of a session there, as a shell in a terminal would.
-fn begin_on(mut command: Command, side: &File) -> std::process::Child {
-    let copy = || side.try_clone().expect("the terminal");
-    command.stdin(copy()).stdout(copy()).stderr(copy());
-    sys::take_terminal(&mut command);
-    command.spawn().expect("start the runtime")
-}
 
 /// Creates the container with a console socket and gives the master.
 fn create_with_console(world: &World) -> (Console, String) {

@@ -33,8 +33,10 @@ pub(crate) const DESCRIPTORS: &str = "descriptors.json";
 /// Dumps a container that has a process. After a failure it runs on.
 pub(crate) fn dump(container: &Container, state_directory: &Path, args: &CriuArgs) -> Result<()> {
     let was_frozen = container.cgroup().is_frozen()?;
-    let folders = Folders::open(args, Missing::Make, "dump.log")?;
-    let options = options_of(container, state_directory, args, &folders)?;
+    let folders = Folders::find(args, Missing::Make, "dump.log")?;
+    let mut options = options_of(container, state_directory, args, &folders)?;
+    let open = folders.open()?;
+    options::add_folders(&mut options, &open);
     Passed::default().hide_the_rest()?;
     let criu = Criu::start(&[])?;
     if args.pre_dump {
@@ -50,7 +52,7 @@ pub(crate) fn dump(container: &Container, state_directory: &Path, args: &CriuArg
         if notice.stage == "status-ready" { ready.take().map_or(Ok(()), StatusFd::tell) } else { Ok(()) }
     });
     if dumped.is_err() {
-        quote_errors(&folders.log_path);
+        quote_errors(&folders.log);
         if !was_frozen {
             // A criu that was killed could not do it; the first error stays the answer.
             let thawed = container.thaw();
@@ -83,7 +85,7 @@ fn options_of(
         for mount in externals(container, state_directory)? {
             options::add_external_mount(&mut options, &mount);
         }
-        write_descriptors(&folders.image_path, &record.external_descriptors)?;
+        write_descriptors(&folders.images, &record.external_descriptors)?;
     }
     Ok(options)
 }

@@ -2,7 +2,7 @@
 //! creation uses too; the messages are those of `protocol`, from Joined on.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use knarr_cgroups::rdt::ResctrlGroup;
 use knarr_cgroups::{Already, Cgroup};
@@ -34,8 +34,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) init: OwnedFd,
     /// `CLONE_NEW*` of the namespaces the container has of its own.
     pub(crate) namespaces: i32,
-    /// The container's, or the one below it that `--cgroup` names.
-    pub(crate) cgroup: &'a Cgroup,
+    /// The container's, or one below it.
+    pub(crate) cgroup: Cgroup,
+    /// Whether the process is to be born in it, where that is possible.
+    pub(crate) already: Already,
     /// `linux.intelRdt`'s group.
     pub(crate) rdt: Option<ResctrlGroup>,
     /// `--console-socket`, connected.
@@ -43,6 +45,12 @@ pub(crate) struct Entry<'a> {
     pub(crate) passed: Passed,
     /// Blocked for itself by a parent that waits.
     pub(crate) signals: Option<Signals>,
+}
+
+impl Entry<'_> {
+    fn birthplace(&self) -> Option<BorrowedFd<'_>> {
+        if self.already == Already::Unified { self.cgroup.clone_dir() } else { None }
+    }
 }
 
 /// A process that needs only to be started.
@@ -59,12 +67,12 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     let beside = Beside {
         init: entry.init.as_fd(),
         namespaces: entry.namespaces,
-        cgroup: entry.cgroup.clone_dir(),
+        cgroup: entry.birthplace(),
         first_private: entry.passed.first_private(),
         keep: entry.console.as_ref().map(AsFd::as_fd),
     };
-    let kills = oom::kills(entry.cgroup);
-    let blame = |error, child: Option<&Child>| possibly_killed(error, child, entry.cgroup, kills);
+    let kills = oom::kills(&entry.cgroup);
+    let blame = |error, child: Option<&Child>| possibly_killed(error, child, &entry.cgroup, kills);
     let (child, end) = beside.spawn(|end| inside(entry, end)).map_err(|error| blame(error, None))?;
     match settle(entry, &child, &end).and_then(|()| serve(entry, &child, &end, agent)) {
         Ok(terminal) => Ok(Entered { child, end, terminal }),
@@ -92,7 +100,7 @@ fn settle(entry: &Entry<'_>, child: &Child, end: &ParentEnd) -> Result<()> {
         affinity::set(Some(child.pid), mask, Moment::Initial)?;
         log::debug(format_args!("nsexec[{}]: affinity: {mask:#x}", child.pid.as_raw_nonzero()));
     }
-    let already = if entry.cgroup.clone_dir().is_some() { Already::Unified } else { Already::Nowhere };
+    let already = if entry.birthplace().is_some() { Already::Unified } else { Already::Nowhere };
     entry.cgroup.join(child.pid, already)?;
     if let Some(group) = &entry.rdt {
         group.join(child.pid)?;

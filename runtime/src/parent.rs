@@ -15,7 +15,7 @@ use rustix::process::Pid;
 
 mod restore;
 
-pub(crate) use restore::{open_images, restore};
+pub(crate) use restore::{find_images, restore};
 
 use crate::affinity;
 use crate::caught_signals::Signals;

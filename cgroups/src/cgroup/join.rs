@@ -40,7 +40,11 @@ impl Cgroup {
             (Err(error), Some(managed)) if error.is_permission() => managed.attach(pid),
             (Err(error), _) => {
                 let source = Errno(error.errno().unwrap_or(io::Errno::IO));
-                Err(Error::Join { pid: pid.as_raw_nonzero().get(), path: node.path.clone(), source })
+                Err(Error::Join {
+                    pid: pid.as_raw_nonzero().get(),
+                    path: node.path.join("cgroup.procs"),
+                    source,
+                })
             }
             (Ok(()), _) => Ok(()),
         }

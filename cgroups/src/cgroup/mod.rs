@@ -22,6 +22,7 @@ use rustix::process::Pid;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
+use crate::hierarchy::Hierarchies;
 
 use managed::Managed;
 
@@ -171,6 +172,21 @@ impl Cgroup {
         Ok(Self { rootless: self.rootless, optional: self.optional, disabled: self.disabled, ..child })
     }
 
+    /// The cgroup below this one in which a process is, on pure version 2; none if it is in this one or elsewhere. A cgroup
+    /// whose processes have moved down to give controllers to their children takes no process itself (EBUSY).
+    ///
+    /// # Errors
+    /// A file of `/proc` cannot be read.
+    pub fn below_with(&self, pid: Pid) -> Result<Option<Self>> {
+        let Some(node) = self.unified().filter(|_| self.pure_v2) else { return Ok(None) };
+        let directory = Hierarchies::discover()?.unified_directory_of(pid)?;
+        let below = directory.as_deref().and_then(|directory| directory.strip_prefix(&node.path).ok());
+        match below.filter(|below| !below.as_os_str().is_empty()) {
+            Some(below) => self.child(&BTreeMap::from([(String::new(), below)])).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The directory whose list of processes counts: the only one, or the one that cannot be left out on version 1.
     fn main(&self) -> Option<&Node> {
         self.node("devices").or_else(|| self.node("")).or_else(|| self.nodes.first())
@@ -288,7 +304,10 @@ mod tests {
         };
         assert_eq!(child("", "a/../b").unwrap(), paths(&[("cpu", "/c/x/b"), ("devices", "/d/x/b")]));
         assert_eq!(child("cpu", "/b").unwrap(), paths(&[("cpu", "/c/x/b"), ("devices", "/d/x")]));
-        assert_eq!(child("", "../xy").unwrap_err().to_string(), "bad sub cgroup path: ../xy");
+        assert_eq!(
+            child("", "../xy").unwrap_err().to_string(),
+            "bad sub cgroup path: ../xy is not a sub cgroup path"
+        );
         assert_eq!(child("pids", "b").unwrap_err().to_string(), "unknown controller pids in SubCgroupPaths");
     }
 }

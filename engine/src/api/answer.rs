@@ -121,7 +121,8 @@ pub(super) fn build(status: StatusCode, content_type: Option<&'static str>, body
     }
     headers.insert(SERVER, HeaderValue::from_static("Docker/28.2.2 (linux)"));
     let version = HeaderValue::from_str(&NEWEST.to_string());
-    headers.insert(HeaderName::from_static("api-version"), version.unwrap_or(HeaderValue::from_static("1.50")));
+    headers
+        .insert(HeaderName::from_static("api-version"), version.unwrap_or(HeaderValue::from_static("1.50")));
     headers.insert(HeaderName::from_static("ostype"), HeaderValue::from_static("linux"));
     headers.insert(HeaderName::from_static("docker-experimental"), HeaderValue::from_static("false"));
     answer

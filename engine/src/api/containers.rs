@@ -103,7 +103,7 @@ async fn verb_of(engine: Arc<Engine>, mut request: Request, name: &str, verb: &s
                     "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
                 ));
             }
-            done(engine, name, |engine, name| engine.start(name)).await
+            done(engine, name, Engine::start).await
         }
         "stop" => {
             let stop = stop()?;
@@ -185,10 +185,15 @@ async fn list(engine: Arc<Engine>, request: Request) -> Result<Answer> {
 }
 
 async fn create(engine: Arc<Engine>, mut request: Request) -> Result<Answer> {
-    let body = request.json().await?.ok_or_else(|| Error::invalid("invalid JSON: got EOF while reading request body"))?;
-    let mut body = CreateBody::read(&body).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?;
+    let body = request
+        .json()
+        .await?
+        .ok_or_else(|| Error::invalid("invalid JSON: got EOF while reading request body"))?;
+    let mut body =
+        CreateBody::read(&body).map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?;
     let mut warnings = for_version(&mut body, request.version.numbers())?;
-    let (name, platform) = (request.query.text("name").map(str::to_owned), request.query.text("platform").map(str::to_owned));
+    let (name, platform) =
+        (request.query.text("name").map(str::to_owned), request.query.text("platform").map(str::to_owned));
     let created =
         blocking(&engine, move |engine| engine.create(name.as_deref(), platform.as_deref(), body)).await?;
     warnings.extend(created.warnings);
@@ -319,7 +324,7 @@ async fn passed(until: Option<jiff::Timestamp>) {
         None => std::future::pending().await,
         Some(until) => {
             let left = until.duration_since(jiff::Timestamp::now());
-            tokio::time::sleep(std::time::Duration::try_from(left).unwrap_or_default()).await;
+            tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
         }
     }
 }
@@ -391,6 +396,9 @@ async fn archive(
             Ok(answer)
         }
         _ => {
+            if request.query.flag("copyUIDGID") {
+                return super::route::later("giving copied files to the container's user");
+            }
             let put = Put { keep_kinds: request.query.flag("noOverwriteDirNonDir") };
             let body = request.into_reader();
             blocking(&engine, move |engine| engine.unpack(&name, &path, put, body)).await?;

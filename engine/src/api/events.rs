@@ -39,7 +39,8 @@ pub(super) fn stream(engine: &Arc<Engine>, request: &Request) -> Result<Answer> 
                 }
             }
         }
-        let left = until.map(|until| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default());
+        let left =
+            until.map(|until| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default());
         tokio::select! {
             () = follow(told, &sender, wanted) => {}
             () = sender.closed() => {}

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -33,6 +34,8 @@ const STDOUT: u8 = 1;
 const CONTROL: u8 = 3;
 /// Bytes of input in one frame.
 const BUFFER: usize = 32 * 1024;
+/// Before output from before: docker-py reads the head through a buffer, and what comes with the head is lost there.
+const HEAD_ALONE: Duration = Duration::from_millis(20);
 /// Clients older than this know one content type.
 const MULTIPLEXED_SINCE: Version = Version(1, 42);
 
@@ -81,6 +84,9 @@ pub(super) fn begin(request: Request, session: Session) -> Answer {
     tokio::spawn(async move {
         match upgrade.await {
             Ok(connection) => {
+                if session.before.is_some() {
+                    tokio::time::sleep(HEAD_ALONE).await;
+                }
                 let (reader, writer) = tokio::io::split(TokioIo::new(connection));
                 serve(reader, writer, peer, session).await;
             }
@@ -389,7 +395,8 @@ mod tests {
 
     #[test]
     fn frames_are_taken_off() {
-        let frames = [frame(1, b"out\n").unwrap(), frame(2, b"").unwrap(), frame(2, b"err").unwrap()].concat();
+        let frames =
+            [frame(1, b"out\n").unwrap(), frame(2, b"").unwrap(), frame(2, b"err").unwrap()].concat();
         assert_eq!(payloads(&frames), "out\nerr");
     }
 

@@ -19,6 +19,8 @@ use crate::wire::request::read;
 use crate::wire::{Committed, Config, Filters};
 
 const AUTHORITY: &str = "x-registry-auth";
+/// Bytes of an archive that go out at once.
+const ARCHIVE_CHUNK: usize = 256 << 10;
 
 pub(super) async fn route(
     engine: Arc<Engine>,
@@ -109,7 +111,10 @@ async fn create(engine: Arc<Engine>, request: Request) -> Result<Answer> {
     let name = Some(text("repo")).filter(|name| !name.is_empty());
     let import = Import {
         name: name.map(|name| image::reference(&name, &text("tag"))).transpose()?,
-        message: request.query.text("message").map_or_else(|| format!("Imported from {source}"), str::to_owned),
+        message: request
+            .query
+            .text("message")
+            .map_or_else(|| format!("Imported from {source}"), str::to_owned),
         changes: request.query.all("changes").map(str::to_owned).collect(),
         platform,
     };
@@ -124,7 +129,9 @@ async fn push(engine: Arc<Engine>, mut request: Request, name: &str) -> Result<A
         None => match request.json().await {
             Ok(Some(body)) => image::from_body(body),
             Ok(None) => {
-                return Err(Error::invalid("bad parameters and missing X-Registry-Auth: invalid X-Registry-Auth header: EOF"));
+                return Err(Error::invalid(
+                    "bad parameters and missing X-Registry-Auth: invalid X-Registry-Auth header: EOF",
+                ));
             }
             Err(error) => return Err(error.within("bad parameters and missing X-Registry-Auth")),
         },
@@ -135,12 +142,20 @@ async fn push(engine: Arc<Engine>, mut request: Request, name: &str) -> Result<A
 async fn load(engine: Arc<Engine>, request: Request) -> Result<Answer> {
     refuse_platform(&request)?;
     let body = request.into_reader();
-    Ok(stream::progress(move |chunks| engine.image_load(body, &mut teller(chunks))).await)
+    let load = move |chunks: &mut Chunks| {
+        // Clients look for the error of a load in its progress, whenever it came.
+        chunks.begin();
+        engine.image_load(body, &mut teller(chunks))
+    };
+    Ok(stream::progress(load).await)
 }
 
 async fn save(engine: Arc<Engine>, request: &Request, names: Vec<String>) -> Result<Answer> {
     refuse_platform(request)?;
-    Ok(stream::answer("application/x-tar", move |chunks| engine.image_save(&names, chunks)).await)
+    let write = move |chunks: &mut Chunks| {
+        engine.image_save(&names, io::BufWriter::with_capacity(ARCHIVE_CHUNK, chunks))
+    };
+    Ok(stream::answer("application/x-tar", write).await)
 }
 
 /// An image here is for one platform.
@@ -171,7 +186,7 @@ pub(super) async fn commit(engine: Arc<Engine>, mut request: Request) -> Result<
         config,
     };
     let container = text("container");
-    let id = blocking(&engine, move |engine| engine.commit(&container, commit)).await?;
+    let id = blocking(&engine, move |engine| engine.commit(&container, &commit)).await?;
     Ok(answer::json(StatusCode::CREATED, &Committed { id }))
 }
 

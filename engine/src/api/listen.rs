@@ -95,14 +95,20 @@ fn group_id(group: &str) -> Result<Option<u32>> {
 fn passed() -> Result<Vec<Listener>> {
     const FIRST: i32 = 3;
     let number = |name: &str| std::env::var(name).ok()?.parse::<i32>().ok();
-    let ours = number("LISTEN_PID").is_some_and(|pid| pid == rustix::process::getpid().as_raw_nonzero().get());
+    let ours =
+        number("LISTEN_PID").is_some_and(|pid| pid == rustix::process::getpid().as_raw_nonzero().get());
     let count = number("LISTEN_FDS").filter(|count| ours && *count > 0);
-    let count = count.ok_or_else(|| Error::system("no sockets found via socket activation: make sure the service was started by systemd"))?;
-    (FIRST..FIRST + count).map(|fd| from_std(StdUnixListener::from(crate::sys::passed_descriptor(fd)))).collect()
+    let count = count.ok_or_else(|| {
+        Error::system("no sockets found via socket activation: make sure the service was started by systemd")
+    })?;
+    (FIRST..FIRST + count)
+        .map(|fd| from_std(StdUnixListener::from(crate::sys::passed_descriptor(fd))))
+        .collect()
 }
 
 fn tcp(address: &str, settings: &Settings) -> Result<Listener> {
-    let addresses: Vec<_> = address.to_socket_addrs().while_doing(format_args!("look up {address}"))?.collect();
+    let addresses: Vec<_> =
+        address.to_socket_addrs().while_doing(format_args!("look up {address}"))?.collect();
     let local = addresses.iter().all(|address| address.ip().is_loopback());
     let listen = || {
         let listener = std::net::TcpListener::bind(addresses.as_slice())?;
@@ -124,7 +130,9 @@ fn tcp(address: &str, settings: &Settings) -> Result<Listener> {
 }
 
 fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
-    let failed = |path: &Path, error: &dyn std::fmt::Display| Error::invalid(format!("read {}: {error}", path.display()));
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        Error::invalid(format!("read {}: {error}", path.display()))
+    };
     let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>> {
         let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
         read.map_err(|error| failed(path, &error))
@@ -134,7 +142,8 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
         roots.add(certificate).map_err(|error| failed(&tls.authority, &error))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
     let verifier = verifier.map_err(|error| failed(&tls.authority, &error))?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| failed(&tls.key, &error))?;
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -68,7 +68,8 @@ impl Peer {
 fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
     let mut sockets = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut sockets, Some(&now)).is_ok_and(|count| count > 0) && sockets[0].revents().contains(PollFlags::HUP)
+    poll(&mut sockets, Some(&now)).is_ok_and(|count| count > 0)
+        && sockets[0].revents().contains(PollFlags::HUP)
 }
 
 impl AsyncRead for Peer {

@@ -10,7 +10,8 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn parse(text: &str) -> Self {
-        let decode = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let decode =
+            |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
         Self(
             pairs
@@ -50,7 +51,8 @@ impl Query {
     /// A number; nothing is none.
     pub(super) fn number(&self, name: &str) -> Result<Option<i64>> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| Error::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax")))
+            text.parse()
+                .map_err(|_| Error::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax")))
         };
         self.text(name).map(parse).transpose()
     }

@@ -68,7 +68,8 @@ impl Request {
 
     /// The body as JSON; an empty one is none.
     pub(super) async fn json(&mut self) -> Result<Option<Value>> {
-        let content_type = self.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let content_type =
+            self.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = Limited::new(self.http.body_mut(), LONGEST_JSON).collect().await;
         let body = body.map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?.to_bytes();
         if body.is_empty() {
@@ -176,7 +177,10 @@ mod tests {
         assert_eq!(version("v1"), None);
         assert!(check(Version(1, 24)).is_ok() && check(Version(1, 50)).is_ok());
         let old = check(Version(1, 23)).unwrap_err().message;
-        assert!(old.starts_with("client version 1.23 is too old. Minimum supported API version is 1.24"), "{old}");
+        assert!(
+            old.starts_with("client version 1.23 is too old. Minimum supported API version is 1.24"),
+            "{old}"
+        );
         let new = check(Version(1, 99)).unwrap_err().message;
         assert_eq!(new, "client version 1.99 is too new. Maximum supported API version is 1.50");
     }

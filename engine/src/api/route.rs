@@ -30,7 +30,9 @@ async fn route(engine: Arc<Engine>, request: Request) -> Result<Answer> {
         (_, ["exec", id, verb]) => exec::route(engine, request, &method, id, verb).await,
         (_, ["images", rest @ ..]) => images::route(engine, request, &method, rest).await,
         (&Method::POST, ["commit"]) => images::commit(engine, request).await,
-        (&Method::GET, ["distribution", name @ .., "json"]) => images::distribution(engine, request, name).await,
+        (&Method::GET, ["distribution", name @ .., "json"]) => {
+            images::distribution(engine, request, name).await
+        }
         (_, ["networks", rest @ ..]) => networks::route(engine, request, &method, rest).await,
         (_, ["volumes", rest @ ..]) => volumes::route(engine, request, &method, rest).await,
         (&Method::GET, ["events"]) => events::stream(&engine, &request),

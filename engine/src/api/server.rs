@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request as HttpRequest};
@@ -160,6 +161,7 @@ async fn answer(
     log::debug(&format!("{line}: {}", answer.status().as_u16()));
     if head {
         *answer.body_mut() = Body::Whole(bytes::Bytes::new());
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     answer.body_mut().end_with(peer);
     Ok(answer)

@@ -38,11 +38,6 @@ impl Chunks {
         text.extend_from_slice(b"\r\n");
         self.send(text)
     }
-
-    /// Completes when the client has gone.
-    pub(super) fn gone(&self) -> mpsc::Sender<Bytes> {
-        self.sender.clone()
-    }
 }
 
 impl Write for Chunks {

@@ -20,8 +20,11 @@ pub(super) async fn route(
     match (method, path) {
         (&Method::GET | &Method::HEAD, ["_ping"]) => Ok(ping()),
         (&Method::GET, ["version"]) => Ok(answer::ok(&crate::system::version())),
-        (&Method::GET, ["info"]) => {
-            Ok(answer::ok(&blocking(&engine, |engine| engine.info()).await?))
+        (&Method::GET, ["info"]) => Ok(answer::ok(&blocking(&engine, |engine| engine.info()).await?)),
+        (&Method::GET, ["system", "df"]) => {
+            let kinds: Vec<String> = request.query.all("type").map(str::to_owned).collect();
+            let version = request.version.numbers();
+            Ok(answer::ok(&blocking(&engine, move |engine| engine.disk_usage(&kinds, version)).await?))
         }
         (&Method::POST, ["auth"]) => {
             let body = request.json().await?.unwrap_or_default();

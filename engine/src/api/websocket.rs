@@ -207,7 +207,7 @@ mod tests {
     fn lengths_have_three_forms() {
         assert_eq!(frame(BINARY, b"Hello"), b"\x82\x05Hello");
         assert_eq!(frame(BINARY, &[0; 256])[..4], [0x82, 126, 1, 0]);
-        assert_eq!(frame(BINARY, &[0; 65536])[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(frame(BINARY, &vec![0; 65536])[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use jiff::Timestamp;
 use knarr_images::{diff, unpack};
-use rustix::fs::{FileType, Mode, OFlags, openat, readlinkat};
+use rustix::fs::{FileType, OFlags, readlinkat};
 
 use super::root::{Place, open};
 use super::{Container, Record};
@@ -71,11 +71,11 @@ impl Engine {
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                     return Err(Error::invalid("extraction point is not a directory"));
                 }
-                Err(error) => return Err(missing(&path, name, error)),
+                Err(error) => return Err(missing(&path, name, &error)),
             };
             let onto = if put.keep_kinds { unpack::Onto::FilesOfTheirKind } else { unpack::Onto::Files };
             let policy = unpack::Policy { onto, ..unpack::Policy::default() };
-            unpack::layer(archive, folder.as_fd(), &policy).map(drop).map_err(|error| Error::invalid(error))
+            unpack::layer(archive, folder.as_fd(), &policy).map(drop).map_err(Error::invalid)
         })
     }
 
@@ -114,12 +114,12 @@ pub(crate) fn hidden(container: &Container) -> Vec<std::path::PathBuf> {
 }
 
 fn find(root: BorrowedFd<'_>, path: &str, name: &str) -> Result<Place> {
-    Place::find(root, path).map_err(|error| missing(path, name, error))
+    Place::find(root, path).map_err(|error| missing(path, name, &error))
 }
 
 fn stat(root: BorrowedFd<'_>, path: &str, name: &str) -> Result<PathStat> {
     let place = find(root, path, name)?;
-    let stat = place.stat().map_err(|error| missing(path, name, error))?;
+    let stat = place.stat().map_err(|error| missing(path, name, &error))?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let link_target = if kind == FileType::Symlink {
         let target = readlinkat(&place.folder, place.name.as_str(), Vec::new()).while_doing("read a link")?;
@@ -145,7 +145,7 @@ fn go_mode(mode: u32) -> u32 {
     special.fold(bits | (mode & 0o777), |all, go| all | go)
 }
 
-fn missing(path: &str, container: &str, error: io::Error) -> Error {
+fn missing(path: &str, container: &str, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Error::not_found(format!("Could not find the file {path} in container {container}"))

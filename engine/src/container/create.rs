@@ -42,11 +42,11 @@ impl Engine {
         }
         let id = new_id()?;
         let name = self.take_name(name, &id)?;
-        if config.hostname.is_empty()
-            && !matches!(host_config.network_mode.as_str(), "host")
-            && !host_config.network_mode.starts_with("container:")
-        {
-            id.get(..12).unwrap_or(&id).clone_into(&mut config.hostname);
+        if config.hostname.is_empty() && !host_config.network_mode.starts_with("container:") {
+            config.hostname = match host_config.network_mode.as_str() {
+                "host" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                _ => id.get(..12).unwrap_or(&id).to_owned(),
+            };
         }
         let mut command =
             config.entrypoint.iter().chain(&config.cmd).flat_map(|words| words.0.iter().cloned());

@@ -46,6 +46,7 @@ pub(crate) struct Execs(Mutex<BTreeMap<String, Arc<Exec>>>);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ExecStart {
     pub(crate) detach: bool,
+    /// Whether the client takes the stream as one of a terminal. The process has the terminal that its creation asked for.
     pub(crate) terminal: bool,
     /// Rows and columns.
     pub(crate) console_size: Option<[u32; 2]>,
@@ -219,7 +220,7 @@ impl Engine {
         let task = Task {
             runtime: self.runtime_of(&record)?.words(),
             act: Act::Exec { id: exec.container.id.clone(), process: path },
-            terminal: how.terminal,
+            terminal: exec.asked.tty,
             stdin: if exec.asked.attach_stdin { Stdin::Once } else { Stdin::Closed },
             log: Log::None,
         };

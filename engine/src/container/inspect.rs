@@ -71,15 +71,14 @@ impl Engine {
         })
     }
 
-    /// The files that are mounted into the container: its own, or those of the container whose network it uses. They are
-    /// there from the first start on.
+    /// The files that are mounted into the container: its own, or those of the container whose network it uses. They come
+    /// with the first start.
     fn files_of(&self, container: &Container, record: &Record) -> impl Fn(&str) -> String + use<> {
         let joined = record.network_mode().strip_prefix("container:");
         let joined =
             joined.and_then(|name| self.containers.find(name).ok()).map(|other| other.folder.clone());
         let folder = joined.unwrap_or_else(|| container.folder.clone());
-        let started = record.state.started.is_some();
-        move |name| if started { text(&folder.join(name)) } else { String::new() }
+        move |name| text_if_there(&folder.join(name))
     }
 
     /// Limits that the engine sets by default are the container's.
@@ -118,10 +117,13 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
+fn text_if_there(path: &Path) -> String {
+    if path.exists() { text(path) } else { String::new() }
+}
+
 /// Docker tells where the log is only of the format that others read.
 fn log_path(container: &Container, record: &Record) -> String {
-    let path = logs::json_file(record, &container.folder).filter(|_| record.state.started.is_some());
-    path.map_or_else(String::new, |path| text(&path))
+    logs::json_file(record, &container.folder).map_or_else(String::new, |path| text_if_there(&path))
 }
 
 fn state(record: &Record) -> StateInspect {

@@ -116,7 +116,9 @@ impl Engine {
         let runtime = Runtime::named(&self.settings, &record.host_config.runtime)?;
         runtime.kill(&container.id, number)?;
         self.events.of_container("kill", &record, &[("signal", number.to_string())]);
-        if number == KILL && record.state.status == Status::Paused {
+        // Some runtimes let it go on by themselves.
+        let stuck = number == KILL && record.state.status == Status::Paused;
+        if stuck && runtime.status(&container.id)?.as_deref() == Some("paused") {
             runtime.resume(&container.id)?;
         }
         Ok(())

@@ -43,16 +43,17 @@ use crate::error::Result;
 
 pub(crate) use attach::{Attach, Attached};
 pub(crate) use copy::{Put, hidden};
-pub(crate) use create::{Created, new_id};
+pub(crate) use create::new_id;
 pub(crate) use exec::{ExecStart, Execs};
 pub(crate) use inspect::Size;
 pub(crate) use kill::signal_number;
 pub(crate) use list::ListQuery;
 pub(crate) use record::{Health, Probe, Record, State, Status};
 pub(crate) use remove::Remove;
+pub(crate) use start::spawn;
 pub(crate) use stop::Stop;
 pub(crate) use validate::for_version;
-pub(crate) use wait::{Condition, Wait};
+pub(crate) use wait::Condition;
 
 /// Whether an act had anything to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

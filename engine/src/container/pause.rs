@@ -1,6 +1,6 @@
 //! Pause and unpause.
 
-use super::{Record, Status};
+use super::{Container, Record, Status};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
@@ -12,7 +12,9 @@ impl Engine {
         let record = container.record();
         match record.state.status {
             Status::Running => {}
-            Status::Paused => return Err(Error::conflict(format!("Container {} is already paused", record.id))),
+            Status::Paused => {
+                return Err(Error::conflict(format!("Container {} is already paused", record.id)));
+            }
             Status::Restarting => {
                 let why = "is restarting, wait until the container is running";
                 return Err(Error::conflict(format!("Container {} {why}", record.id)));
@@ -20,7 +22,7 @@ impl Engine {
             _ => return Err(Error::conflict(format!("container {} is not running", record.id))),
         }
         self.runtime_of(&record)?.pause(&container.id)?;
-        self.turn_status(&container, Status::Running, Status::Paused)?;
+        turn_status(&container, Status::Running, Status::Paused)?;
         self.events.of_container("pause", &record, &[]);
         Ok(())
     }
@@ -33,7 +35,7 @@ impl Engine {
             return Err(Error::system(format!("Container {} is not paused", record.id)));
         }
         self.runtime_of(&record)?.resume(&container.id)?;
-        self.turn_status(&container, Status::Paused, Status::Running)?;
+        turn_status(&container, Status::Paused, Status::Running)?;
         self.events.of_container("unpause", &record, &[]);
         Ok(())
     }
@@ -41,14 +43,14 @@ impl Engine {
     pub(super) fn runtime_of(&self, record: &Record) -> Result<Runtime> {
         Runtime::named(&self.settings, &record.host_config.runtime)
     }
+}
 
-    /// Its end may have come in between, and stands.
-    fn turn_status(&self, container: &super::Container, from: Status, to: Status) -> Result<()> {
-        let change = |record: &mut Record| {
-            if record.state.status == from {
-                record.state.status = to;
-            }
-        };
-        container.change(change).map(drop)
-    }
+/// Its end may have come in between, and stands.
+fn turn_status(container: &Container, from: Status, to: Status) -> Result<()> {
+    let change = |record: &mut Record| {
+        if record.state.status == from {
+            record.state.status = to;
+        }
+    };
+    container.change(change).map(drop)
 }

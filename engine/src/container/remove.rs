@@ -4,6 +4,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use super::stop::give_up_restart;
 use super::{Container, Status};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
@@ -42,7 +43,7 @@ impl Engine {
             }
             container.change(|record| record.stopped_by_hand = true)?;
             if status == Status::Restarting {
-                self.give_up_restart(&container)?;
+                give_up_restart(&container)?;
             } else {
                 self.kill_and_wait(&container)?;
             }

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 /// A run of this length shows that the container works: the delays begin anew.
 const LONG_RUN: i64 = 10;
 

@@ -18,6 +18,7 @@ use super::{Container, Record};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::sys;
+use crate::volume;
 
 /// Links are followed as in the container; nothing leads out of it, and no link of /proc leads anywhere.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -54,8 +55,10 @@ impl Engine {
         self.images.attach(&view, &place)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(&view, c".", flags, Mode::empty()).while_doing("open the root")?;
-        for mount in record.mounts.iter().filter(|mount| !mount.source.is_empty()) {
-            bind(root.as_fd(), Path::new(&mount.source), &mount.destination)?;
+        for planned in volume::sources(self, record)? {
+            if let volume::Source::Bind { path, .. } = &planned.source {
+                bind(root.as_fd(), path, &planned.target)?;
+            }
         }
         Ok(root)
     }

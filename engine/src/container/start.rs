@@ -301,7 +301,7 @@ fn classify(error: Error) -> (i32, Error) {
 }
 
 /// Starts a thread whose end nobody waits for.
-pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(crate) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
     // Waiting takes little stack; there are as many of these as containers.
     let builder = thread::Builder::new().name(name).stack_size(256 * 1024);
     builder.spawn(work).map(drop).while_doing("start a thread")

@@ -33,7 +33,7 @@ impl Engine {
         }
         let record = container.change(|record| record.stopped_by_hand = true)?;
         if record.state.status == Status::Restarting {
-            self.give_up_restart(&container)?;
+            give_up_restart(&container)?;
         } else {
             self.end(&container, signal, timeout)?;
         }
@@ -67,27 +67,29 @@ impl Engine {
             for container in self.containers.all() {
                 scope.spawn(move || {
                     if let Err(error) = self.stop(&container.id, &Stop { signal: None, timeout }) {
-                        crate::log::warn(&error.within(format!("stop container {}", container.record().short_id())));
+                        crate::log::warn(
+                            &error.within(format!("stop container {}", container.record().short_id())),
+                        );
                     }
                 });
             }
         });
     }
+}
 
-    /// Ends the wait of the restart policy.
-    pub(super) fn give_up_restart(&self, container: &Arc<Container>) -> Result<()> {
-        let _act = container.begin_act();
-        let mut waited = false;
-        container.change(|record| {
-            if record.state.status == Status::Restarting {
-                record.state.status = Status::Exited;
-                waited = true;
-            }
-        })?;
-        container.turn(|turn| {
-            turn.given_up = true;
-            turn.running &= !waited;
-        });
-        Ok(())
-    }
+/// Ends the wait of the restart policy.
+pub(super) fn give_up_restart(container: &Container) -> Result<()> {
+    let _act = container.begin_act();
+    let mut waited = false;
+    container.change(|record| {
+        if record.state.status == Status::Restarting {
+            record.state.status = Status::Exited;
+            waited = true;
+        }
+    })?;
+    container.turn(|turn| {
+        turn.given_up = true;
+        turn.running &= !waited;
+    });
+    Ok(())
 }

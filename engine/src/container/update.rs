@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::Status;
+use super::validate::{Act, check_resources};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::oci;
@@ -21,6 +22,7 @@ impl Engine {
         let refused = |error: Error| error.within(format!("Cannot update container {}", record.id));
         let mut host = record.host_config.clone();
         merge(&mut host, asked).map_err(refused)?;
+        let warnings = check_resources(&mut host, Act::Update)?;
         if record.state.status.is_up() {
             let resources = oci::resources(&host)?;
             let path = self.run_folder(&container.id).join("resources.json");
@@ -30,7 +32,7 @@ impl Engine {
         }
         let record = container.change(|record| record.host_config = host)?;
         self.events.of_container("update", &record, &[]);
-        Ok(Vec::new())
+        Ok(warnings)
     }
 }
 
@@ -43,14 +45,17 @@ fn merge(host: &mut HostConfig, asked: &HostConfig) -> Result<()> {
         host.cpu_realtime_runtime = asked.cpu_realtime_runtime;
     }
     if asked.nano_cpus != 0 && (host.cpu_period > 0 || host.cpu_quota > 0) {
-        let why = "Conflicting options: Nano CPUs cannot be updated as CPU Period/CPU Quota has already been set";
+        let why =
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period/CPU Quota has already been set";
         return Err(Error::conflict(why));
     }
     if host.nano_cpus > 0 && (asked.cpu_period != 0 || asked.cpu_quota != 0) {
-        let why = "Conflicting options: CPU Period/CPU Quota cannot be updated as NanoCPUs has already been set";
+        let why =
+            "Conflicting options: CPU Period/CPU Quota cannot be updated as NanoCPUs has already been set";
         return Err(Error::conflict(why));
     }
-    if asked.memory != 0 && asked.memory > host.memory_swap && host.memory_swap > 0 && asked.memory_swap == 0 {
+    if asked.memory != 0 && asked.memory > host.memory_swap && host.memory_swap > 0 && asked.memory_swap == 0
+    {
         let why = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time";
         return Err(Error::invalid(why));
     }
@@ -69,7 +74,9 @@ fn merge(host: &mut HostConfig, asked: &HostConfig) -> Result<()> {
     if asked.blkio_weight != 0 {
         host.blkio_weight = asked.blkio_weight;
     }
-    for (now, new) in [(&mut host.cpuset_cpus, &asked.cpuset_cpus), (&mut host.cpuset_mems, &asked.cpuset_mems)] {
+    for (now, new) in
+        [(&mut host.cpuset_cpus, &asked.cpuset_cpus), (&mut host.cpuset_mems, &asked.cpuset_mems)]
+    {
         if !new.is_empty() {
             now.clone_from(new);
         }
@@ -79,7 +86,9 @@ fn merge(host: &mut HostConfig, asked: &HostConfig) -> Result<()> {
     let policy = &asked.restart_policy;
     if !policy.name.is_empty() {
         if host.auto_remove && policy.name != "no" {
-            return Err(Error::conflict("Restart policy cannot be updated because AutoRemove is enabled for the container"));
+            return Err(Error::conflict(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+            ));
         }
         host.restart_policy.clone_from(policy);
     }
@@ -93,20 +102,44 @@ mod tests {
 
     #[test]
     fn zero_is_unchanged() {
-        let mut host = HostConfig { memory: 100, memory_swap: 200, cpu_shares: 5, pids_limit: Some(9), ..HostConfig::default() };
+        let mut host = HostConfig {
+            memory: 100,
+            memory_swap: 200,
+            cpu_shares: 5,
+            pids_limit: Some(9),
+            ..HostConfig::default()
+        };
         merge(&mut host, &HostConfig { memory: 150, pids_limit: Some(0), ..HostConfig::default() }).unwrap();
         assert_eq!((host.memory, host.memory_swap, host.cpu_shares, host.pids_limit), (150, 200, 5, Some(9)));
-        merge(&mut host, &HostConfig { pids_limit: Some(-1), cpuset_cpus: "0".into(), ..HostConfig::default() }).unwrap();
+        merge(
+            &mut host,
+            &HostConfig { pids_limit: Some(-1), cpuset_cpus: "0".into(), ..HostConfig::default() },
+        )
+        .unwrap();
         assert_eq!((host.pids_limit, host.cpuset_cpus.as_str()), (Some(-1), "0"));
     }
 
     #[test]
     fn conflicts_are_told() {
-        let mut host = HostConfig { memory: 100, memory_swap: 200, nano_cpus: 1, auto_remove: true, ..HostConfig::default() };
+        let mut host = HostConfig {
+            memory: 100,
+            memory_swap: 200,
+            nano_cpus: 1,
+            auto_remove: true,
+            ..HostConfig::default()
+        };
         let mut refused = |asked: HostConfig| merge(&mut host, &asked).unwrap_err().message;
-        assert!(refused(HostConfig { memory: 300, ..HostConfig::default() }).contains("already set memoryswap limit"));
-        assert!(refused(HostConfig { cpu_quota: 1, ..HostConfig::default() }).contains("NanoCPUs has already been set"));
+        assert!(
+            refused(HostConfig { memory: 300, ..HostConfig::default() })
+                .contains("already set memoryswap limit")
+        );
+        assert!(
+            refused(HostConfig { cpu_quota: 1, ..HostConfig::default() })
+                .contains("NanoCPUs has already been set")
+        );
         let restart_policy = RestartPolicy { name: "always".to_owned(), maximum_retry_count: 0 };
-        assert!(refused(HostConfig { restart_policy, ..HostConfig::default() }).contains("AutoRemove is enabled"));
+        assert!(
+            refused(HostConfig { restart_policy, ..HostConfig::default() }).contains("AutoRemove is enabled")
+        );
     }
 }

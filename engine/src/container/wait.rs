@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
+    /// Or the end of this run, even if the restart policy starts it again.
     NotRunning,
     /// The end of this run, or of the next one if none runs.
     NextExit,
@@ -51,7 +52,7 @@ impl Wait {
     pub(crate) async fn outcome(mut self) -> (i32, Option<String>) {
         let (condition, before) = (self.condition, self.ends_before);
         let reached = move |turn: &Turn| match condition {
-            Condition::NotRunning => !turn.running,
+            Condition::NotRunning => !turn.running || turn.ends > before,
             Condition::NextExit => turn.ends > before,
             Condition::Removed => false,
         };

@@ -10,7 +10,8 @@ use crate::wire::request::read;
 /// Reads `X-Registry-Auth`. What cannot be read is nobody, as with Docker.
 pub(crate) fn from_header(header: Option<&str>) -> Credentials {
     let text = header.unwrap_or_default().trim();
-    let decoded = [&URL_SAFE, &STANDARD, &URL_SAFE_NO_PAD].into_iter().find_map(|form| form.decode(text).ok());
+    let decoded =
+        [&URL_SAFE, &STANDARD, &URL_SAFE_NO_PAD].into_iter().find_map(|form| form.decode(text).ok());
     decoded.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map_or(Credentials::Anonymous, from_body)
 }
 
@@ -43,7 +44,8 @@ mod tests {
     #[test]
     fn who_asks() {
         let header = |json: &str| from_header(Some(&URL_SAFE.encode(json)));
-        let basic = |user: &str, secret: &str| Credentials::Basic { user: user.into(), secret: secret.into() };
+        let basic =
+            |user: &str, secret: &str| Credentials::Basic { user: user.into(), secret: secret.into() };
         assert_eq!(header(r#"{"username":"a","password":"b?>~","serveraddress":"x"}"#), basic("a", "b?>~"));
         assert_eq!(header(r#"{"Username":"a","PASSWORD":null}"#), basic("a", ""));
         assert_eq!(header(r#"{"identitytoken":"t"}"#), Credentials::IdentityToken("t".into()));

@@ -130,9 +130,8 @@ fn pairs(config: &Config, what: &str, text: &str) -> Result<Vec<(String, String)
     let words = raw_words(text);
     let first = words.first().map_or("", String::as_str);
     if !first.contains('=') {
-        let (name, value) = text
-            .split_once(char::is_whitespace)
-            .ok_or_else(|| refused(what, "must have two arguments"))?;
+        let (name, value) =
+            text.split_once(char::is_whitespace).ok_or_else(|| refused(what, "must have two arguments"))?;
         return Ok(vec![(expand(config, name), expand(config, value.trim()))]);
     }
     let pair = |word: &String| match word.split_once('=') {
@@ -185,7 +184,9 @@ fn expand(config: &Config, text: &str) -> String {
             ('\'' | '"', None) => quote = Some(character),
             ('\\', _) => match rest.next() {
                 // Inside quotes it is kept before what it says nothing of.
-                Some(next) if quote == Some('"') && !matches!(next, '"' | '$' | '\\') => out.extend(['\\', next]),
+                Some(next) if quote == Some('"') && !matches!(next, '"' | '$' | '\\') => {
+                    out.extend(['\\', next]);
+                }
                 Some(next) => out.push(next),
                 None => out.push('\\'),
             },
@@ -213,7 +214,9 @@ fn variable(config: &Config, rest: &mut std::iter::Peekable<std::str::Chars<'_>>
     match (how.get(..2), how) {
         (_, "") => found.unwrap_or_default(),
         (Some(":-"), _) => found.filter(|value| !value.is_empty()).unwrap_or_else(|| word(&how[2..])),
-        (Some(":+"), _) => found.filter(|value| !value.is_empty()).map(|_| word(&how[2..])).unwrap_or_default(),
+        (Some(":+"), _) => {
+            found.filter(|value| !value.is_empty()).map(|_| word(&how[2..])).unwrap_or_default()
+        }
         // As it was written: the shell has more forms than a configuration needs.
         _ => format!("${{{braced}}}"),
     }
@@ -221,7 +224,8 @@ fn variable(config: &Config, rest: &mut std::iter::Peekable<std::str::Chars<'_>>
 
 fn value(config: &Config, name: &str) -> Option<String> {
     let variables = config.env.iter().flatten();
-    let mut found = variables.filter_map(|variable| variable.split_once('=')).filter(|(known, _)| *known == name);
+    let mut found =
+        variables.filter_map(|variable| variable.split_once('=')).filter(|(known, _)| *known == name);
     found.next().map(|(_, value)| value.to_owned())
 }
 
@@ -280,7 +284,8 @@ fn health_check(text: &str) -> Result<Healthcheck> {
             "start-interval" => check.start_interval = duration(name, value)?,
             "retries" => {
                 let number = value.parse().ok().filter(|number| *number >= 0);
-                check.retries = number.ok_or_else(|| refused("HEALTHCHECK", "--retries must be at least 0"))?;
+                check.retries =
+                    number.ok_or_else(|| refused("HEALTHCHECK", "--retries must be at least 0"))?;
             }
             name => return Err(Error::invalid(format!("unknown flag: {name}"))),
         }
@@ -387,7 +392,12 @@ mod tests {
         assert_eq!((found.interval, found.retries), (90_000_000_000, 2));
         assert_eq!(check("HEALTHCHECK CMD [\"a\"]").unwrap().test, ["CMD", "a"]);
         assert_eq!(check("HEALTHCHECK NONE").unwrap().test, ["NONE"]);
-        for wrong in ["HEALTHCHECK --x=1 CMD a", "HEALTHCHECK RUN a", "HEALTHCHECK --interval=5 CMD a", "HEALTHCHECK CMD"] {
+        for wrong in [
+            "HEALTHCHECK --x=1 CMD a",
+            "HEALTHCHECK RUN a",
+            "HEALTHCHECK --interval=5 CMD a",
+            "HEALTHCHECK CMD",
+        ] {
             assert!(check(wrong).is_err(), "{wrong}");
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Commit {
 
 impl Engine {
     /// Makes an image of a container. Gives its ID.
-    pub(crate) fn commit(&self, name: &str, asked: Commit) -> Result<String> {
+    pub(crate) fn commit(&self, name: &str, asked: &Commit) -> Result<String> {
         let container = self.containers.find(name)?;
         let record = container.record();
         if record.state.status == Status::Dead {
@@ -36,17 +36,16 @@ impl Engine {
             let why = format!("You cannot commit container {} which is being removed", record.id);
             return Err(Error::conflict(why));
         }
-        let config = configuration(&record, &asked)?;
+        let config = configuration(&record, asked)?;
         let paused = asked.pause && record.state.status == Status::Running && self.pause(&record.id).is_ok();
-        let made = self.make_image(&container, &config, &asked);
+        let made = self.make_image(&container, &config, asked);
         if paused && let Err(error) = self.unpause(&record.id) {
             // It was unpaused, or has ended, meanwhile.
             log::debug(&error);
         }
         let id = made?;
         let image_ref = asked.name.as_ref().map(|name| name.or_latest().familiar()).unwrap_or_default();
-        let special =
-            [("comment", asked.comment.clone()), ("imageID", id.clone()), ("imageRef", image_ref)];
+        let special = [("comment", asked.comment.clone()), ("imageID", id.clone()), ("imageRef", image_ref)];
         self.events.of_container("commit", &record, &special);
         Ok(id)
     }

@@ -17,12 +17,13 @@ impl Engine {
     pub(crate) fn distribution(&self, name: &str, credentials: &Credentials) -> Result<Distribution> {
         let reference = Reference::parse(name).map_err(Error::invalid)?.or_latest();
         let fetched = self.puller.client().manifest(&reference, credentials)?;
-        let platforms = if matches!(fetched.media_type.as_str(), media_type::OCI_INDEX | media_type::DOCKER_LIST) {
-            let index = Index::parse(&fetched.bytes)?;
-            index.manifests.into_iter().filter_map(|one| one.platform).collect()
-        } else {
-            vec![self.platform_of(&reference, &fetched, credentials)?]
-        };
+        let platforms =
+            if matches!(fetched.media_type.as_str(), media_type::OCI_INDEX | media_type::DOCKER_LIST) {
+                let index = Index::parse(&fetched.bytes)?;
+                index.manifests.into_iter().filter_map(|one| one.platform).collect()
+            } else {
+                vec![self.platform_of(&reference, &fetched, credentials)?]
+            };
         Ok(Distribution {
             descriptor: DistributionDescriptor {
                 media_type: fetched.media_type,
@@ -33,7 +34,12 @@ impl Engine {
         })
     }
 
-    fn platform_of(&self, name: &Reference, fetched: &Fetched, credentials: &Credentials) -> Result<Platform> {
+    fn platform_of(
+        &self,
+        name: &Reference,
+        fetched: &Fetched,
+        credentials: &Credentials,
+    ) -> Result<Platform> {
         let config = Manifest::parse(&fetched.bytes)?.config;
         if config.size > LARGEST_CONFIG {
             return Err(Error::system(format!("{}: the configuration is too large", config.digest)));

@@ -47,9 +47,10 @@ impl Engine {
             repo_digests: image.digests().collect(),
             parent: image.record.parent.map(|parent| parent.to_string()).unwrap_or_default(),
             comment: if raw.comment.is_empty() { last().unwrap_or_default() } else { raw.comment },
-            created: parts.created.clone().unwrap_or_else(|| {
-                if version < (1, 44) { NEVER.to_owned() } else { String::new() }
-            }),
+            created: parts
+                .created
+                .clone()
+                .unwrap_or_else(|| if version < (1, 44) { NEVER.to_owned() } else { String::new() }),
             docker_version: raw.docker_version,
             author: parts.author.clone().unwrap_or_default(),
             config: shown(raw.config.unwrap_or(Value::Null), version)?,
@@ -63,7 +64,9 @@ impl Engine {
                 kind: "layers",
                 layers: parts.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
             },
-            metadata: ImageMetadata { last_tag_time: image.record.tagged.unwrap_or_else(|| NEVER.to_owned()) },
+            metadata: ImageMetadata {
+                last_tag_time: image.record.tagged.unwrap_or_else(|| NEVER.to_owned()),
+            },
         })
     }
 
@@ -127,7 +130,10 @@ mod tests {
         let config = json!({"Cmd": ["sh"], "Env": null, "Hostname": "x", "Labels": {}, "ArgsEscaped": false, "User": ""});
         assert_eq!(shown(config.clone(), (1, 50)).unwrap(), json!({"Cmd": ["sh"]}));
         let old = shown(config, (1, 49)).unwrap();
-        assert_eq!((&old["Hostname"], &old["Cmd"], &old["AttachStdin"]), (&json!("x"), &json!(["sh"]), &json!(false)));
+        assert_eq!(
+            (&old["Hostname"], &old["Cmd"], &old["AttachStdin"]),
+            (&json!("x"), &json!(["sh"]), &json!(false))
+        );
         assert_eq!(shown(Value::Null, (1, 50)).unwrap(), json!({}));
     }
 }

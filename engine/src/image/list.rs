@@ -60,7 +60,9 @@ impl Engine {
             };
             let names = named(image, &query.patterns())?;
             let unnamed = names.tags.is_empty() && names.digests.is_empty();
-            if (unnamed && parents.contains(&image.id) && !query.all) || !conditions.accept(&config, &names, query) {
+            if (unnamed && parents.contains(&image.id) && !query.all)
+                || !conditions.accept(&config, &names, query)
+            {
                 continue;
             }
             let mut summary = summary(image, &config, &names, &usage);
@@ -79,7 +81,12 @@ impl Engine {
 
     /// All images with what they share and how many containers each has.
     pub(crate) fn images_for_usage(&self) -> Result<Vec<ImageSummary>> {
-        self.image_list(&ImageQuery { all: true, shared_size: true, containers: true, ..ImageQuery::default() })
+        self.image_list(&ImageQuery {
+            all: true,
+            shared_size: true,
+            containers: true,
+            ..ImageQuery::default()
+        })
     }
 
     fn containers_of_images(&self) -> BTreeMap<String, u64> {

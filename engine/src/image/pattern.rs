@@ -83,7 +83,9 @@ fn step<'a>(pattern: &'a [char], text: &'a [char]) -> Option<(&'a [char], &'a [c
     let ((first, next), (found, left)) = (pattern.split_first()?, text.split_first()?);
     match first {
         '?' => (*found != '/').then_some((next, left)),
-        '[' => class(next, Some(*found)).filter(|(fits, _)| *fits && *found != '/').map(|(_, next)| (next, left)),
+        '[' => {
+            class(next, Some(*found)).filter(|(fits, _)| *fits && *found != '/').map(|(_, next)| (next, left))
+        }
         '\\' => next.split_first().filter(|(escaped, _)| *escaped == found).map(|(_, next)| (next, left)),
         first => (first == found).then_some((next, left)),
     }

@@ -24,7 +24,11 @@ impl Reporter {
     pub(super) fn objects(&mut self, event: &Event) -> Vec<Value> {
         match event {
             Event::Layer { blob, stage } => {
-                if self.is_too_soon(blob, stage) { Vec::new() } else { vec![layer(blob, stage)] }
+                if self.is_too_soon(blob, stage) {
+                    Vec::new()
+                } else {
+                    vec![layer(blob, stage)]
+                }
             }
             event => objects(event),
         }
@@ -68,7 +72,9 @@ fn layer(blob: &Digest, stage: &Stage) -> Value {
     if let Some((done, total)) = stage.detail() {
         let mut detail = serde_json::Map::new();
         // As Go leaves out what is zero.
-        for (name, number) in [("current", done), ("total", total)].into_iter().filter(|(_, number)| *number > 0) {
+        for (name, number) in
+            [("current", done), ("total", total)].into_iter().filter(|(_, number)| *number > 0)
+        {
             detail.insert(name.to_owned(), number.into());
         }
         object["progressDetail"] = detail.into();
@@ -158,7 +164,10 @@ mod tests {
         let pulling = Event::PullingFrom { repository: "library/busybox".into(), tag: "latest".into() };
         assert_eq!(objects(pulling), [json!({"status": "Pulling from library/busybox", "id": "latest"})]);
         let layer = |stage| objects(Event::Layer { blob, stage });
-        assert_eq!(layer(Stage::Waiting), [json!({"status": "Waiting", "progressDetail": {}, "id": "e3b0c44298fc"})]);
+        assert_eq!(
+            layer(Stage::Waiting),
+            [json!({"status": "Waiting", "progressDetail": {}, "id": "e3b0c44298fc"})]
+        );
         let downloading = &layer(Stage::Downloading { done: 0, total: 10 })[0];
         assert_eq!(downloading["progressDetail"], json!({"total": 10}));
         let pushed = objects(Event::Pushed { tag: "t".into(), digest: blob, size: 7 });
@@ -172,7 +181,9 @@ mod tests {
     fn numbers_are_not_told_too_often_but_the_last_ones_are() {
         let blob = Digest::of(b"");
         let mut reporter = Reporter::default();
-        let mut told = |done| reporter.objects(&Event::Layer { blob, stage: Stage::Downloading { done, total: 9 } }).len();
+        let mut told = |done| {
+            reporter.objects(&Event::Layer { blob, stage: Stage::Downloading { done, total: 9 } }).len()
+        };
         assert_eq!((told(1), told(2), told(9)), (1, 0, 1));
     }
 }

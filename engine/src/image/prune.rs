@@ -8,6 +8,7 @@ use knarr_images::store::{Image, Removal};
 use knarr_images::{Digest, chain};
 
 use super::list::created;
+use super::remove::Labels;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::log;
@@ -32,6 +33,7 @@ impl Engine {
         let images = self.images.images()?;
         let sizes = self.layer_sizes(&images)?;
         let parents: BTreeSet<Digest> = images.iter().filter_map(|image| image.record.parent).collect();
+        let labels = self.labels_of_all()?;
         let mut deleted = Vec::new();
         for image in &images {
             let tagged = image.tags().next().is_some();
@@ -39,7 +41,7 @@ impl Engine {
             if needed || (dangling && tagged) || !self.fits(image, filters, until) {
                 continue;
             }
-            deleted.extend(self.prune_one(image)?);
+            deleted.extend(self.prune_one(image, &labels));
         }
         let freed = deleted.iter().filter_map(|one| match one {
             ImageDeleted::Deleted(chain) => sizes.get(chain),
@@ -59,8 +61,7 @@ impl Engine {
     }
 
     /// What is in use stays, as it was when the first name that keeps it was met.
-    fn prune_one(&self, image: &Image) -> Result<Vec<ImageDeleted>> {
-        let labels = self.labels_of_all()?;
+    fn prune_one(&self, image: &Image, labels: &Labels) -> Vec<ImageDeleted> {
         let names: Vec<String> = match image.references.as_slice() {
             [] => vec![image.id.to_string()],
             names => names.iter().map(ToString::to_string).collect(),
@@ -70,7 +71,7 @@ impl Engine {
         for name in names {
             let removal = Removal { force: false, parents: true, runs: &runs };
             match self.images.remove_image(&name, &removal) {
-                Ok(removed) => deleted.extend(self.report_removed(image.id, removed, &labels)),
+                Ok(removed) => deleted.extend(self.report_removed(image.id, removed, labels)),
                 Err(error) => {
                     let error = Error::from(error);
                     if !matches!(error.kind, Kind::Conflict | Kind::NotFound) {
@@ -79,7 +80,7 @@ impl Engine {
                 }
             }
         }
-        Ok(deleted)
+        deleted
     }
 
     /// Bytes of every layer, by chain ID as removals name it.

@@ -9,6 +9,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::wire::ImageDeleted;
 
+/// Of every image, by its ID.
+pub(super) type Labels = BTreeMap<Digest, BTreeMap<String, String>>;
+
 /// How an image is removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Remove {
@@ -48,7 +51,7 @@ impl Engine {
     }
 
     /// Labels of every image, for those that are gone when it is told.
-    pub(super) fn labels_of_all(&self) -> Result<BTreeMap<Digest, BTreeMap<String, String>>> {
+    pub(super) fn labels_of_all(&self) -> Result<Labels> {
         let images = self.images.images()?.into_iter();
         Ok(images.map(|image| (image.id, self.image_labels(&image.id))).collect())
     }
@@ -58,7 +61,7 @@ impl Engine {
         &self,
         image: Digest,
         removed: Vec<Removed>,
-        labels: &BTreeMap<Digest, BTreeMap<String, String>>,
+        labels: &Labels,
     ) -> Vec<ImageDeleted> {
         let tell = |action, id: &Digest| {
             let own = labels.get(id).cloned().unwrap_or_default();

@@ -137,10 +137,17 @@ impl Engine {
     }
 
     /// Makes an image of an archive of files.
-    pub(crate) fn image_import(&self, archive: impl Read + Send, asked: Import, tell: Tell<'_>) -> Result<()> {
+    pub(crate) fn image_import(
+        &self,
+        archive: impl Read + Send,
+        asked: Import,
+        tell: Tell<'_>,
+    ) -> Result<()> {
         let Import { name, message, changes: lines, platform } = asked;
-        let platform =
-            platform.filter(|platform| !platform.is_empty()).map(|text| super::platform(&text)).transpose()?;
+        let platform = platform
+            .filter(|platform| !platform.is_empty())
+            .map(|text| super::platform(&text))
+            .transpose()?;
         let mut config = Config::default();
         changes::apply(&mut config, &lines)?;
         if name.as_ref().is_some_and(|name| name.digest().is_some()) {

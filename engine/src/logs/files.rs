@@ -14,8 +14,8 @@ use crate::error::{During as _, Error, Result};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
-/// Tries to open all files between two rotations. Rotations are rare; that many in a row are not met.
-const TRIES: u32 = 16;
+/// Tries to open files between two rotations. Rotations are rare; that many in a row are not met.
+const TRIES: u32 = 64;
 
 /// Where a log is.
 #[derive(Debug)]
@@ -52,8 +52,6 @@ enum Input {
 struct Opened {
     /// The oldest first.
     sources: Vec<Source>,
-    /// The one that was being written.
-    newest: Option<Identity>,
     /// Each file had a name of its own, and no name was missing.
     steady: bool,
 }
@@ -76,12 +74,11 @@ impl Files {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// The file that is being written; none between two of them.
-    pub(super) fn current(&self) -> Result<Option<Identity>> {
-        match fs::metadata(&self.path) {
-            Ok(metadata) => Ok(Some(identity(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).during("look at", &self.path),
+    /// The newest file: the one that is being written, or between two of them the one that was.
+    pub(super) fn newest(&self) -> Result<Option<Identity>> {
+        match identity_of(&self.path)? {
+            None => identity_of(&self.put_aside(1)),
+            found => Ok(found),
         }
     }
 
@@ -92,32 +89,55 @@ impl Files {
             let opened = self.try_open()?;
             tries += 1;
             // A rotation meanwhile has given the files other names, or is just doing so.
-            let steady = opened.steady && self.current()? == opened.newest;
+            let steady =
+                opened.steady && self.newest()? == opened.sources.last().map(|source| source.identity);
             if steady || tries == TRIES {
                 return Ok(opened.sources);
             }
         }
     }
 
+    /// Opens the file that was written after one that is still open; none if that one has no name any more.
+    ///
+    /// Rotations give the oldest file its new name first. So while a file has one and the same name, the name before it is
+    /// its successor's, or nobody's.
+    pub(super) fn open_after(&self, known: Identity) -> Result<Option<Source>> {
+        for _ in 0..TRIES {
+            let Some(number) = self.number_of(known)? else { return Ok(None) };
+            let before = if number == 1 { self.path.clone() } else { self.put_aside(number - 1) };
+            let successor = self.open_one(&before)?;
+            if successor.is_some() && identity_of(&self.put_aside(number))? == Some(known) {
+                return Ok(successor);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Under which number a file was put aside.
+    fn number_of(&self, known: Identity) -> Result<Option<u32>> {
+        // It may get a higher number while it is searched for.
+        for number in 1..=self.last_number()? + 2 {
+            if identity_of(&self.put_aside(number))? == Some(known) {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
     fn try_open(&self) -> Result<Opened> {
-        let newest = self.open_one(&self.path)?;
-        let mut opened = Opened {
-            newest: newest.as_ref().map(|source| source.identity),
-            sources: Vec::new(),
-            steady: true,
-        };
-        opened.sources.extend(newest);
+        let mut opened = Opened { sources: Vec::new(), steady: true };
         let last = self.last_number()?;
-        for number in 1.. {
-            let plain = with_suffix(&self.path, &format!(".{number}"));
+        for number in 0.. {
+            let path = if number == 0 { self.path.clone() } else { self.put_aside(number) };
             // Compressing makes the new file before it removes the old one.
-            let source = match self.open_one(&plain)? {
-                None => self.open_one(&with_suffix(&plain, ".gz"))?,
+            let source = match self.open_one(&path)? {
+                None => self.open_one(&with_suffix(&path, ".gz"))?,
                 found => found,
             };
             match source {
                 None if number > last => break,
-                None => opened.steady = false,
+                // Between two files none is written, but none is missing among the others.
+                None => opened.steady &= number == 0,
                 Some(source) if opened.sources.iter().any(|known| known.identity == source.identity) => {
                     opened.steady = false;
                 }
@@ -143,6 +163,10 @@ impl Files {
             last = last.max(number.unwrap_or(0));
         }
         Ok(last)
+    }
+
+    fn put_aside(&self, number: u32) -> PathBuf {
+        with_suffix(&self.path, &format!(".{number}"))
     }
 
     fn open_one(&self, path: &Path) -> Result<Option<Source>> {
@@ -270,6 +294,15 @@ impl Source {
         };
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
         read.during("read", &self.path)
+    }
+}
+
+/// None if there is no file.
+fn identity_of(path: &Path) -> Result<Option<Identity>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(identity(&metadata))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).during("look at", path),
     }
 }
 

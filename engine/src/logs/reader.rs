@@ -42,8 +42,10 @@ pub(crate) struct Reader {
     follow: Option<Follow>,
     /// What was found when the end was reached. It counts if there is nothing new after it.
     look: Option<Look>,
-    /// Time of the last entry.
+    /// Time of the last entry that was read.
     last: Option<Timestamp>,
+    /// If none was read, there is none that is as old as this.
+    opened: Timestamp,
     /// Entries up to this time have been read from a file that has no name any more.
     known: Option<Timestamp>,
     damage_told: bool,
@@ -73,6 +75,7 @@ impl Reader {
         framing: Framing,
         turns: Option<watch::Receiver<Turn>>,
     ) -> Result<Self> {
+        let opened = Timestamp::now();
         let files = Files::new(format, path);
         let follow = match turns {
             Some(turns) => {
@@ -105,6 +108,7 @@ impl Reader {
             follow,
             look: None,
             last: None,
+            opened,
             known: None,
             damage_told: false,
         })
@@ -198,13 +202,18 @@ impl Reader {
 
     /// The file that was read has another name now, or, compressed, none: then times tell what has been read.
     fn go_on_with_newer_files(&mut self) -> Result<()> {
-        let read = self.sources.pop_front().map(|source| source.identity);
-        let mut sources = self.files.open()?;
-        match sources.iter().position(|source| Some(source.identity) == read) {
-            Some(index) => drop(sources.drain(..=index)),
-            None => self.known = self.last,
+        let Some(read) = self.sources.pop_front() else { return Ok(()) };
+        // It stays open meanwhile: no other file can get its identity.
+        if let Some(successor) = self.files.open_after(read.identity)? {
+            self.sources.push_back(successor);
+            return Ok(());
         }
-        self.sources = sources.into();
+        self.known = Some(self.last.unwrap_or(self.opened));
+        self.sources = self.files.open()?.into();
+        if self.sources.is_empty() {
+            // The new one is about to come.
+            self.sources.push_back(read);
+        }
         Ok(())
     }
 
@@ -231,9 +240,9 @@ fn look_around(files: &Files, sources: &VecDeque<Source>, follow: &mut Follow) -
         !turn.running || turn.ends > follow.ends || turn.removed
     };
     let read = sources.front();
-    let current = files.current()?;
-    Ok(match (read, current) {
-        (Some(read), Some(current)) if read.identity != current => Look::Rotated,
+    let newest = files.newest()?;
+    Ok(match (read, newest) {
+        (Some(read), Some(newest)) if read.identity != newest => Look::Rotated,
         (Some(read), _) if read.is_cut()? => Look::Cut,
         _ if ended => Look::Ended,
         _ => Look::Quiet,

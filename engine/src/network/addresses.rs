@@ -61,8 +61,12 @@ mod tests {
     #[test]
     fn addresses_are_given_out_in_turn_and_all_of_them() {
         let mut addresses = Addresses::new(Ipv4Addr::new(10, 0, 0, 1), 29);
-        let mut take = |addresses: &mut Addresses, name: &str| addresses.take(name).map(|address| address.octets()[3]);
-        assert_eq!((2..=4).map(|n| take(&mut addresses, &n.to_string()).unwrap()).collect::<Vec<_>>(), [2, 3, 4]);
+        let take =
+            |addresses: &mut Addresses, name: &str| addresses.take(name).map(|address| address.octets()[3]);
+        assert_eq!(
+            (2..=4).map(|n| take(&mut addresses, &n.to_string()).unwrap()).collect::<Vec<_>>(),
+            [2, 3, 4]
+        );
         addresses.release("2");
         assert_eq!(take(&mut addresses, "a").unwrap(), 5, "not the one just given back");
         assert_eq!(take(&mut addresses, "b").unwrap(), 6);

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use knarr_netns::{
-    Attachment, Cidr, Interface, Link, LinkName, Mac, Neighbours, Published, Reach, Route, Table, bridge, host,
+    Attachment, Cidr, Interface, Link, LinkName, Mac, Neighbours, Published, Reach, Route, Table, bridge,
+    host,
 };
 
 use super::addresses::Addresses;
@@ -38,7 +39,11 @@ impl Bridge {
         let address = address.map_or_else(|| free_pool(&name), Ok)?;
         let gateway = match address.address() {
             IpAddr::V4(gateway) if address.prefix() <= LONGEST_PREFIX => gateway,
-            _ => return Err(Error::invalid(format!("bip: {address} is no IPv4 address in a subnet for a bridge"))),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "bip: {address} is no IPv4 address in a subnet for a bridge"
+                )));
+            }
         };
         let made = knarr_netns::Bridge {
             name,
@@ -89,7 +94,10 @@ impl Bridge {
         let address = lock(&self.addresses).take(&record.id)?;
         let published = lock(&engine.networks.ports).reserve(record, engine.settings.publish_address);
         let published = published.map_err(|error| {
-            let act = format!("driver failed programming external connectivity on endpoint {} ({endpoint})", record.name);
+            let act = format!(
+                "driver failed programming external connectivity on endpoint {} ({endpoint})",
+                record.name
+            );
             error.within(act).within("failed to set up container networking")
         })?;
         let attachment = Attachment {

@@ -60,7 +60,9 @@ fn hosts(record: &Record, sandbox: &Sandbox) -> Result<String> {
             .ok_or_else(|| Error::invalid(format!("bad format for add-host: \"{extra}\"")))?;
         let address = match (address, sandbox.gateway) {
             ("host-gateway", Some(gateway)) => gateway.to_string(),
-            ("host-gateway", None) => return Err(Error::system("unable to derive the IP value for host-gateway")),
+            ("host-gateway", None) => {
+                return Err(Error::system("unable to derive the IP value for host-gateway"));
+            }
             (address, _) => address.trim_matches(['[', ']']).to_owned(),
         };
         line(&mut text, &address, name);
@@ -147,7 +149,10 @@ mod tests {
         let got = merge(host, &[], &[], &[], false);
         assert_eq!(got, "nameserver 10.0.0.2\nsearch a b\noptions edns0\n");
         assert!(merge(host, &[], &[], &[], true).starts_with("nameserver 127.0.0.1\n"));
-        assert_eq!(merge("nameserver 127.0.0.1\n", &[], &[], &[], false), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+        assert_eq!(
+            merge("nameserver 127.0.0.1\n", &[], &[], &[], false),
+            "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+        );
     }
 
     #[test]

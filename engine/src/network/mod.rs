@@ -77,7 +77,8 @@ impl Networks {
         let (bridge, unrelated) = if settings.bridge == "none" {
             (None, Unrelated::Untouched)
         } else {
-            let asked = settings.bridge_address.as_deref().map(str::parse).transpose().map_err(Error::invalid)?;
+            let asked =
+                settings.bridge_address.as_deref().map(str::parse).transpose().map_err(Error::invalid)?;
             let bridge = Bridge::open(settings, identities.bridge_mac, asked.or(identities.bridge_address))?;
             identities.bridge_address = Some(bridge.address());
             (Some(bridge), forwarding(&settings.exec_root)?)
@@ -101,6 +102,7 @@ fn forwarding(exec_root: &Path) -> Result<Unrelated> {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the form of map_err
 fn failed(error: knarr_netns::Error) -> Error {
     Error::system(knarr_netns::chain(&error))
 }
@@ -205,9 +207,16 @@ pub(crate) fn disconnect(engine: &Engine, record: &Record, folder: &Path) -> Res
         bridge.release(&record.id);
     }
     let Some(attachment) = read_attachment(folder)? else { return Ok(()) };
-    knarr_netns::teardown(&attachment).map_err(failed)?;
+    firewall::withdraw(&attachment.table, &attachment.published).map_err(failed)?;
     let path = folder.join(ATTACHMENT);
-    fs::remove_file(&path).during("remove", &path)
+    fs::remove_file(&path).during("remove", &path)?;
+    // The kernel takes the links away with the namespace, unless somebody else holds that; and who removes one waits for
+    // all processors to have forgotten it, some 20 ms. Nobody has to wait for that: the next run has links of other names.
+    crate::container::spawn("links".to_owned(), move || {
+        if let Err(error) = knarr_netns::teardown(&attachment).map_err(failed) {
+            crate::log::warn(&error.within("remove links"));
+        }
+    })
 }
 
 /// What a container's hook was told, if it may have something.

@@ -94,15 +94,20 @@ impl Reservations {
     fn hold(&mut self, container: &str, protocol: Protocol, ip: Ipv4Addr, port: u16) -> Result<u16> {
         let address = SocketAddr::from((ip, port));
         let taken = |held: &&Held| {
-            let ips = held.address.ip() == address.ip() || held.address.ip().is_unspecified() || ip.is_unspecified();
+            let ips = held.address.ip() == address.ip()
+                || held.address.ip().is_unspecified()
+                || ip.is_unspecified();
             held.protocol == protocol && held.address.port() == port && ips
         };
         if port != 0 && self.held.iter().any(|held| taken(&held)) {
             return Err(Error::system(format!("Bind for {address} failed: port is already allocated")));
         }
         let bound = match protocol {
-            Protocol::Tcp => TcpListener::bind(address).and_then(|socket| Ok((socket.local_addr()?, OwnedFd::from(socket)))),
-            Protocol::Udp => UdpSocket::bind(address).and_then(|socket| Ok((socket.local_addr()?, OwnedFd::from(socket)))),
+            Protocol::Tcp => TcpListener::bind(address)
+                .and_then(|socket| Ok((socket.local_addr()?, OwnedFd::from(socket)))),
+            Protocol::Udp => {
+                UdpSocket::bind(address).and_then(|socket| Ok((socket.local_addr()?, OwnedFd::from(socket))))
+            }
         };
         let (address, socket) = bound.map_err(|error| {
             let why = if error.kind() == std::io::ErrorKind::AddrInUse {
@@ -110,7 +115,10 @@ impl Reservations {
             } else {
                 error.to_string()
             };
-            Error::new(Kind::System, format!("failed to bind host port for {address}/{}: {why}", protocol.name()))
+            Error::new(
+                Kind::System,
+                format!("failed to bind host port for {address}/{}: {why}", protocol.name()),
+            )
         })?;
         self.held.push(Held { container: container.to_owned(), protocol, address, _socket: socket });
         Ok(address.port())
@@ -150,8 +158,7 @@ pub(super) fn shown(record: &Record, published: &[Published]) -> BTreeMap<String
         exposed.into_iter().map(|port| (port.clone(), Vec::new())).collect();
     for one in published {
         let port = format!("{}/{}", one.container_port, one.protocol.name());
-        let binding =
-            PortBinding { host_ip: one.host_ip.to_string(), host_port: one.host_port.to_string() };
+        let binding = PortBinding { host_ip: one.host_ip.to_string(), host_port: one.host_port.to_string() };
         ports.entry(port).or_default().push(binding);
     }
     ports
@@ -192,9 +199,9 @@ fn host_address(text: &str, default: IpAddr) -> Result<Ipv4Addr> {
     let address = if text.is_empty() { Ok(default) } else { text.parse() };
     match address {
         Ok(IpAddr::V4(address)) => Ok(address),
-        Ok(IpAddr::V6(_)) => {
-            Err(Error::not_implemented(format!("publishing ports on IPv6 addresses is not supported: {text}")))
-        }
+        Ok(IpAddr::V6(_)) => Err(Error::not_implemented(format!(
+            "publishing ports on IPv6 addresses is not supported: {text}"
+        ))),
         Err(_) => Err(Error::invalid(format!("invalid IP address: {text}"))),
     }
 }

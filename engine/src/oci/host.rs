@@ -25,9 +25,7 @@ pub(crate) struct Host {
     /// None: there is no such controller. Lists as the kernel writes them.
     pub(crate) cpuset: Option<Cpuset>,
     pub(crate) apparmor: bool,
-    pub(crate) selinux: bool,
     pub(crate) seccomp: bool,
-    pub(crate) cgroup_namespaces: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,9 +45,7 @@ impl Host {
         let common = Self {
             apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|text| text.starts_with('Y')),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
-            cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
             ..Self::default()
         };
         match fs::read_to_string(root.join("cgroup.controllers")) {

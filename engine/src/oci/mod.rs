@@ -31,7 +31,9 @@ use crate::settings::{CgroupDriver, Settings};
 pub(crate) use capabilities::normalize as normalize_capabilities;
 pub(crate) use defaults::{masked_paths, readonly_paths};
 pub(crate) use devices::{Rule as DeviceRule, check_permissions};
-pub(crate) use host::{Cpuset, Host, forwards_ipv4, numbers};
+#[cfg(test)]
+pub(crate) use host::Cpuset;
+pub(crate) use host::{Host, forwards_ipv4, numbers};
 pub(crate) use mounts::{Access, Bind, Mount};
 pub(crate) use process::process;
 pub(crate) use resources::{RLIMITS, resources};
@@ -158,14 +160,12 @@ fn hostname(spec: &Spec<'_>) -> String {
 
 fn hooks(spec: &Spec<'_>) -> Option<Hooks> {
     let Network::Private(attachment) = spec.network else { return None };
-    let hook = |act: &str| {
-        let words = ["knarr-netns".to_owned(), act.to_owned(), attachment.to_string_lossy().into_owned()];
-        let mut hook = Hook::default();
-        hook.set_path(spec.settings.netns.clone()).set_args(Some(words.into()));
-        vec![hook]
-    };
+    let words = ["knarr-netns".to_owned(), "setup".to_owned(), attachment.to_string_lossy().into_owned()];
+    let mut hook = Hook::default();
+    hook.set_path(spec.settings.netns.clone()).set_args(Some(words.into()));
+    // What it makes is taken away by the engine, which has to do that anyway after a runtime that was killed.
     let mut hooks = Hooks::default();
-    hooks.set_create_runtime(Some(hook("setup"))).set_poststop(Some(hook("teardown")));
+    hooks.set_create_runtime(Some(vec![hook]));
     Some(hooks)
 }
 

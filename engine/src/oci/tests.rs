@@ -130,7 +130,7 @@ fn a_plain_container_is_dockers() {
     assert!(linux["maskedPaths"].as_array().unwrap().contains(&json!("/proc/kcore")));
     assert_eq!(linux["readonlyPaths"].as_array().unwrap().len(), 5);
     let hook = |act| json!([{"path": "/opt/knarr-netns", "args": ["knarr-netns", act, "/run/network.json"]}]);
-    assert_eq!(found["hooks"], json!({"createRuntime": hook("setup"), "poststop": hook("teardown")}));
+    assert_eq!(found["hooks"], json!({"createRuntime": hook("setup")}));
 }
 
 #[test]

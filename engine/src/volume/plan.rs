@@ -66,7 +66,9 @@ fn wanted(engine: &Engine, record: &Record) -> Result<BTreeMap<String, Wanted>> 
     }
     for target in record.config.volumes.iter().flatten().map(|(target, _)| target) {
         let asked = text::anonymous(target)?;
-        if !tmpfs.contains(&asked.target) {
+        if !tmpfs.contains(&asked.target) && !wanted.contains_key(&asked.target) {
+            // A driver nobody has matters only where a volume is made with it.
+            check_driver(engine, "", &host.volume_driver)?;
             wanted.entry(asked.target.clone()).or_insert(Wanted::Anonymous(asked));
         }
     }
@@ -79,6 +81,15 @@ fn tmpfs_targets(record: &Record) -> Result<BTreeSet<String>> {
     tmpfs
         .map(|(target, options)| super::tmpfs::merged(options).and_then(|_| text::tmpfs_target(target)))
         .collect()
+}
+
+fn check_driver(engine: &Engine, name: &str, driver: &str) -> Result<()> {
+    let exists = engine.volumes.get(name).is_some();
+    verbs::check_driver(name, driver, exists).map_err(|error| Error {
+        // Docker's clients take a missing object for a missing image.
+        kind: if error.kind == Kind::NotFound { Kind::InvalidParameter } else { error.kind },
+        ..error
+    })
 }
 
 fn duplicate(target: &str) -> Error {
@@ -97,16 +108,10 @@ fn add(
     match &mut asked.what {
         What::Bind(bind) => check_bind(bind, &engine.settings.data_root)?,
         What::Volume(named) => {
-            let exists = engine.volumes.get(&named.name).is_some();
-            verbs::check_driver(&named.name, &named.driver, exists).map_err(|error| Error {
-                // Docker's clients take a missing object for a missing image.
-                kind: if error.kind == Kind::NotFound { Kind::InvalidParameter } else { error.kind },
-                ..error
-            })?;
-            let driver = named.options.driver_config.iter();
-            driver
-                .map(|driver| verbs::check_options(&named.name, &driver.options))
-                .collect::<Result<()>>()?;
+            check_driver(engine, &named.name, &named.driver)?;
+            if let Some(driver) = &named.options.driver_config {
+                verbs::check_options(&named.name, &driver.options)?;
+            }
         }
         What::Tmpfs(options) => drop(super::tmpfs::merged(options)?),
     }

@@ -30,7 +30,7 @@ pub(crate) enum Source {
         /// `rbind`, not `bind`.
         recursive: bool,
         /// What keeps the path what it is.
-        held: Option<Held>,
+        _held: Option<Held>,
     },
     /// With all its options.
     Tmpfs(Vec<String>),
@@ -81,7 +81,13 @@ fn source(engine: &Engine, mount: &MountPoint, details: &Details) -> Result<Sour
                 Some(subpath::hold(&volume.data(), &details.subpath, &engine.volumes.mounts())?)
             };
             let path = held.as_ref().map_or_else(|| volume.data(), |held| held.path().to_owned());
-            Ok(Source::Bind { path, access, propagation: "rprivate".to_owned(), recursive: true, held })
+            Ok(Source::Bind {
+                path,
+                access,
+                propagation: "rprivate".to_owned(),
+                recursive: true,
+                _held: held,
+            })
         }
         _ => bind(engine, mount, details, access),
     }
@@ -103,7 +109,7 @@ fn bind(engine: &Engine, mount: &MountPoint, details: &Details, access: Access) 
         log::debug(&error);
         "rprivate".clone_into(&mut propagation);
     }
-    Ok(Source::Bind { path, access, propagation, recursive: !details.alone, held: None })
+    Ok(Source::Bind { path, access, propagation, recursive: !details.alone, _held: None })
 }
 
 /// Makes a folder where there is nothing.

@@ -17,6 +17,7 @@ pub(crate) mod request;
 mod stats;
 mod system;
 mod timestamp;
+mod usage;
 mod volume;
 
 pub(crate) use archive::{FileChange, PathStat};
@@ -28,22 +29,26 @@ pub(crate) use container::{
 pub(crate) use event::EventMessage;
 pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess, ExecStart};
 pub(crate) use filters::{Filters, Patterns};
+#[cfg(test)]
+pub(crate) use host_config::RestartPolicy;
 pub(crate) use host_config::{
-    BlkioWeightDevice, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Mount, MountPoint, PortBinding,
-    RestartPolicy, ThrottleDevice, Ulimit,
+    DeviceMapping, HostConfig, LogConfig, Mount, MountPoint, PortBinding, ThrottleDevice, Ulimit,
 };
 pub(crate) use image::{
-    Committed, Distribution, DistributionDescriptor, DistributionPlatform, HistoryLine, ImageDeleted, ImageInspect,
-    ImageMetadata, ImageSummary, ImagesPruned, RawImage, RegistryAuth, RootFs,
+    Committed, Distribution, DistributionDescriptor, DistributionPlatform, HistoryLine, ImageDeleted,
+    ImageInspect, ImageMetadata, ImageSummary, ImagesPruned, RawImage, RegistryAuth, RootFs,
 };
 pub(crate) use network::{
     EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
 };
 pub(crate) use stats::{
-    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer, Throttling,
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer,
+    Throttling,
 };
 pub(crate) use system::{
-    Commit, Component, IndexConfig, Info, Limits, Named, Plugins, RegistryConfig, RuntimeAnswer, Swarm, VersionAnswer,
+    Commit, Component, IndexConfig, Info, Limits, Named, Plugins, RegistryConfig, RuntimeAnswer, Swarm,
+    VersionAnswer,
 };
 pub(crate) use timestamp::{point_in_time, unix_time};
+pub(crate) use usage::DiskUsage;
 pub(crate) use volume::{Labels, Volume, VolumeCreate, VolumeList, VolumeUsage, VolumesPruned};

@@ -2,7 +2,7 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Value};
@@ -39,20 +39,68 @@ impl<'de> Deserializer<'de> for Lenient {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Array(values) => visitor.visit_seq(Values(values.into_iter())),
-            Value::Object(map) => {
-                visitor.visit_map(Entries { entries: map.into_iter().collect::<Vec<_>>().into_iter(), value: None })
-            }
+            Value::Object(map) => visitor
+                .visit_map(Entries { entries: map.into_iter().collect::<Vec<_>>().into_iter(), value: None }),
             other => other.deserialize_any(visitor),
+        }
+    }
+
+    // Null as a part of a list or a map: Go leaves the zero value.
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_null() { visitor.visit_bool(false) } else { self.deserialize_any(visitor) }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_null() { visitor.visit_i64(0) } else { self.deserialize_any(visitor) }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_null() { visitor.visit_u64(0) } else { self.deserialize_any(visitor) }
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_u64(visitor)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_u64(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.0.is_null() { visitor.visit_str("") } else { self.deserialize_any(visitor) }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Null => visitor.visit_seq(Values(Vec::new().into_iter())),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Null => visitor.visit_map(Entries { entries: Vec::new().into_iter(), value: None }),
+            _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let Value::Object(map) = self.0 else { return self.0.deserialize_struct(name, fields, visitor) };
+        let map = match self.0 {
+            Value::Object(map) => map,
+            Value::Null => serde_json::Map::new(),
+            // Serde would take a list for the fields in their order.
+            other => return Err(de::Error::custom(format!("invalid type: {other}, expected an object"))),
+        };
         let known = |key: &str| {
             let exact = fields.iter().find(|field| **field == key);
             exact.or_else(|| fields.iter().find(|field| field.eq_ignore_ascii_case(key)))
@@ -89,8 +137,7 @@ impl<'de> Deserializer<'de> for Lenient {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map identifier ignored_any
+        i8 i16 i32 i128 u8 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 
@@ -122,7 +169,7 @@ impl<'de> MapAccess<'de> for Entries {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
         let (key, value) = self.value.take().unwrap_or_default();
-        seed.deserialize(Lenient(value)).map_err(|error| serde::de::Error::custom(format!("{key}: {error}")))
+        seed.deserialize(Lenient(value)).map_err(|error| de::Error::custom(format!("{key}: {error}")))
     }
 }
 
@@ -148,6 +195,40 @@ mod tests {
         assert_eq!(read.host_config.memory, 5);
         assert_eq!(read.host_config.port_bindings["80/tcp"], None);
         assert_eq!(read.networking_config.endpoints_config["n"].aliases.as_deref().unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn null_in_a_list_or_a_map_is_the_zero_value() {
+        let body = json!({
+            "Labels": {"a": null, "b": "c"}, "Env": ["A=1", null],
+            "HostConfig": {"Ulimits": [null, {"Name": "nofile", "Hard": null}], "Tmpfs": {"/t": null}},
+            "NetworkingConfig": {"EndpointsConfig": {"n": null}},
+        });
+        let read = CreateBody::read(&body).unwrap();
+        assert_eq!(read.config.labels.unwrap()["a"], "");
+        assert_eq!(read.config.env.unwrap(), ["A=1", ""]);
+        let limits = read.host_config.ulimits.unwrap();
+        assert_eq!((limits[0].name.as_str(), limits[1].name.as_str(), limits[1].hard), ("", "nofile", 0));
+        assert_eq!(read.host_config.tmpfs.unwrap()["/t"], "");
+        assert_eq!(read.networking_config.endpoints_config["n"], crate::wire::EndpointSettings::default());
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for (body, field) in [
+            (json!({"HostConfig": {"Memory": "5"}}), "Memory"),
+            (json!({"HostConfig": {"Memory": 5.0}}), "Memory"),
+            (json!({"HostConfig": {"Binds": "a:b"}}), "Binds"),
+            (json!({"HostConfig": {"BlkioWeight": 70_000}}), "BlkioWeight"),
+            (json!({"HostConfig": []}), "HostConfig"),
+            (json!({"Labels": ["a=b"]}), "Labels"),
+            (json!({"Env": [1]}), "Env"),
+            (json!({"Tty": 1}), "Tty"),
+        ] {
+            let error = CreateBody::read(&body).map(drop).unwrap_err().to_string();
+            assert!(error.contains(field), "{body}: {error}");
+        }
+        assert!(CreateBody::read(&json!([])).is_err());
     }
 
     #[test]

@@ -16,14 +16,14 @@ use tempfile::TempDir;
 /// After this an answer that does not come has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     folder: TempDir,
 }
 
 impl Daemon {
     /// Starts one, with an image `box` of an empty file system, and waits until it listens.
-    pub fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("data/images"), WhenBusy::Refuse).unwrap();
         let names = vec![Reference::parse("box:latest").unwrap()];
@@ -42,36 +42,36 @@ impl Daemon {
         Self { child, folder }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("api.sock")
     }
 
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         let stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { reader: BufReader::new(stream) }
     }
 
     /// One request on a connection of its own.
-    pub fn ask(&self, line: &str) -> Answer {
+    pub(crate) fn ask(&self, line: &str) -> Answer {
         self.connect().ask(line, &[], "")
     }
 
     /// The same with a JSON body.
-    pub fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         self.connect().ask(&format!("POST {path}"), &["Content-Type: application/json"], body)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for its end after SIGTERM, and says whether it was a success.
-    pub fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> bool {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().success()
     }
@@ -85,7 +85,7 @@ impl Drop for Daemon {
 }
 
 /// A knarrd that has all it makes below `folder`.
-pub fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_knarrd"));
     let host = format!("unix://{}", folder.join("api.sock").display());
     command.args(["--bridge", "none", "--live-restore", "true", "--host", &host]);
@@ -100,39 +100,39 @@ pub fn command(folder: &Path) -> Command {
     command
 }
 
-pub struct Client {
+pub(crate) struct Client {
     reader: BufReader<UnixStream>,
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Status and message of an error.
-    pub fn error(&self) -> (&str, String) {
+    pub(crate) fn error(&self) -> (&str, String) {
         assert_eq!(self.header("Content-Type"), Some("application/json"));
         (self.status.split(' ').next().unwrap(), self.json()["message"].as_str().unwrap().to_owned())
     }
 }
 
 impl Client {
-    pub fn ask(&mut self, line: &str, headers: &[&str], body: &str) -> Answer {
+    pub(crate) fn ask(&mut self, line: &str, headers: &[&str], body: &str) -> Answer {
         self.send(line, headers, body);
         let mut answer = self.head();
         if !line.starts_with("HEAD ") {
@@ -141,22 +141,24 @@ impl Client {
         answer
     }
 
-    pub fn send(&mut self, line: &str, headers: &[&str], body: &str) {
+    pub(crate) fn send(&mut self, line: &str, headers: &[&str], body: &str) {
         let mut text = format!("{line} HTTP/1.1\r\nHost: docker\r\n");
         for header in headers {
-            text += &format!("{header}\r\n");
+            text.push_str(header);
+            text.push_str("\r\n");
         }
         if !body.is_empty() || line.starts_with("POST ") {
-            text += &format!("Content-Length: {}\r\n", body.len());
+            let length = body.len().to_string();
+            text.extend(["Content-Length: ", &length, "\r\n"]);
         }
-        self.write(&format!("{text}\r\n{body}"));
+        self.write(format!("{text}\r\n{body}"));
     }
 
-    pub fn write(&mut self, text: &str) {
-        self.reader.get_mut().write_all(text.as_bytes()).unwrap();
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
-    pub fn shut_down_write(&self) {
+    pub(crate) fn shut_down_write(&self) {
         self.reader.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     }
 
@@ -169,7 +171,7 @@ impl Client {
     }
 
     /// An answer without its body.
-    pub fn head(&mut self) -> Answer {
+    pub(crate) fn head(&mut self) -> Answer {
         let status = self.line().strip_prefix("HTTP/1.1 ").unwrap().to_owned();
         let mut headers = Vec::new();
         loop {
@@ -193,21 +195,21 @@ impl Client {
     }
 
     /// The next chunk of a stream; none at its end.
-    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let length = usize::from_str_radix(&self.line(), 16).unwrap();
         let chunk = self.bytes(length);
         assert_eq!(self.line(), "");
         Some(chunk).filter(|chunk| !chunk.is_empty())
     }
 
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.reader.read_exact(&mut bytes).unwrap();
         bytes
     }
 
     /// Nothing more comes.
-    pub fn is_over(&mut self) -> bool {
+    pub(crate) fn is_over(&mut self) -> bool {
         self.reader.read(&mut [0]).unwrap() == 0
     }
 }

@@ -66,7 +66,9 @@ fn versions_are_checked() {
 #[test]
 fn what_is_no_page_is_said_to_be_none() {
     let daemon = Daemon::start(&[]);
-    for line in ["GET /nowhere", "GET /v1.50/containers/a/b/c", "DELETE /info", "PUT /v1.40/containers/create"] {
+    for line in
+        ["GET /nowhere", "GET /v1.50/containers/a/b/c", "DELETE /info", "PUT /v1.40/containers/create"]
+    {
         assert_eq!(daemon.ask(line).error(), ("404", "page not found".to_owned()), "{line}");
     }
     assert_eq!(daemon.ask("OPTIONS /v1.50/containers/json").status, "200 OK");
@@ -106,7 +108,10 @@ fn bodies_have_dockers_rules() {
     assert_eq!(create(&json, ""), "400 invalid JSON: got EOF while reading request body");
     // In any case of the letters, and with what nobody knows beside it.
     let charset = ["Content-Type: application/json; charset=utf-8"];
-    assert_eq!(create(&charset, r#"{"iMAGE": "missing", "Invented": {}}"#), "404 No such image: missing:latest");
+    assert_eq!(
+        create(&charset, r#"{"iMAGE": "missing", "Invented": {}}"#),
+        "404 No such image: missing:latest"
+    );
 }
 
 #[test]
@@ -135,13 +140,51 @@ fn info_tells_of_this_host() {
     let version = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "2" } else { "1" };
     assert_eq!(info["CgroupVersion"], json!(version));
     let keys = [
-        "ID", "Driver", "DriverStatus", "Plugins", "MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares",
-        "CPUSet", "PidsLimit", "IPv4Forwarding", "OomKillDisable", "NCPU", "NFd", "NGoroutines", "NEventsListener",
-        "SystemTime", "LoggingDriver", "CgroupDriver", "OperatingSystem", "OSVersion", "Architecture",
-        "IndexServerAddress", "RegistryConfig", "Name", "ServerVersion", "Runtimes", "DefaultRuntime", "Swarm",
-        "LiveRestoreEnabled", "Isolation", "InitBinary", "ContainerdCommit", "RuncCommit", "InitCommit",
-        "SecurityOptions", "Warnings", "HttpProxy", "HttpsProxy", "NoProxy", "ExperimentalBuild", "GenericResources",
-        "CDISpecDirs", "Debug",
+        "ID",
+        "Driver",
+        "DriverStatus",
+        "Plugins",
+        "MemoryLimit",
+        "SwapLimit",
+        "CpuCfsPeriod",
+        "CpuCfsQuota",
+        "CPUShares",
+        "CPUSet",
+        "PidsLimit",
+        "IPv4Forwarding",
+        "OomKillDisable",
+        "NCPU",
+        "NFd",
+        "NGoroutines",
+        "NEventsListener",
+        "SystemTime",
+        "LoggingDriver",
+        "CgroupDriver",
+        "OperatingSystem",
+        "OSVersion",
+        "Architecture",
+        "IndexServerAddress",
+        "RegistryConfig",
+        "Name",
+        "ServerVersion",
+        "Runtimes",
+        "DefaultRuntime",
+        "Swarm",
+        "LiveRestoreEnabled",
+        "Isolation",
+        "InitBinary",
+        "ContainerdCommit",
+        "RuncCommit",
+        "InitCommit",
+        "SecurityOptions",
+        "Warnings",
+        "HttpProxy",
+        "HttpsProxy",
+        "NoProxy",
+        "ExperimentalBuild",
+        "GenericResources",
+        "CDISpecDirs",
+        "Debug",
     ];
     for key in keys {
         assert!(info.get(key).is_some(), "{key} is missing");
@@ -149,6 +192,23 @@ fn info_tells_of_this_host() {
     for key in ["Volume", "Network", "Authorization", "Log"] {
         assert!(info["Plugins"].get(key).is_some(), "{key} is missing");
     }
+}
+
+#[test]
+fn disk_usage_is_told_of_what_is_asked_for() {
+    let daemon = Daemon::start(&[]);
+    let id = container(&daemon);
+    let all = daemon.ask("GET /v1.50/system/df").json();
+    assert_eq!(all["Images"][0]["RepoTags"], json!(["box:latest"]));
+    assert_eq!(all["Images"][0]["Containers"], json!(1));
+    assert_eq!(all["Containers"][0]["Id"], json!(id));
+    assert_eq!((&all["Volumes"], &all["BuildCache"]), (&json!([]), &json!([])));
+    let some = daemon.ask("GET /v1.50/system/df?type=volume&type=build-cache").json();
+    assert_eq!(
+        (&some["Images"], &some["Containers"], &some["Volumes"]),
+        (&json!(null), &json!(null), &json!([]))
+    );
+    assert_eq!(daemon.ask("GET /system/df?type=x").error(), ("400", "unknown object type: x".to_owned()));
 }
 
 /// A container that never runs.
@@ -162,6 +222,10 @@ fn container(daemon: &Daemon) -> String {
 
 /// Asks for a connection of its own.
 fn upgrade(client: &mut Client, path: &str) -> daemon::Answer {
-    client.send(&format!("POST {path}"), &["Connection: Upgrade", "Upgrade: tcp", "Content-Type: text/plain"], "");
+    client.send(
+        &format!("POST {path}"),
+        &["Connection: Upgrade", "Upgrade: tcp", "Content-Type: text/plain"],
+        "",
+    );
     client.head()
 }

@@ -81,10 +81,9 @@ fn the_head_of_a_wait_comes_before_the_end_that_is_waited_for() {
 fn an_attached_stream_begins_with_its_head_alone() {
     let daemon = Daemon::start(&[]);
     let id = container(&daemon);
-    for (version, content_type) in [
-        ("1.50", "application/vnd.docker.multiplexed-stream"),
-        ("1.41", "application/vnd.docker.raw-stream"),
-    ] {
+    for (version, content_type) in
+        [("1.50", "application/vnd.docker.multiplexed-stream"), ("1.41", "application/vnd.docker.raw-stream")]
+    {
         let mut client = daemon.connect();
         let path = format!("/v{version}/containers/{id}/attach?stream=1&stdout=1");
         let head = upgrade(&mut client, &path);
@@ -95,7 +94,10 @@ fn an_attached_stream_begins_with_its_head_alone() {
         assert_eq!((head.header("Content-Length"), head.header("Transfer-Encoding")), (None, None));
     }
     let mut client = daemon.connect();
-    assert_eq!(upgrade(&mut client, &format!("/containers/{id}/attach?logs=1&stdout=1")).status, "101 UPGRADED");
+    assert_eq!(
+        upgrade(&mut client, &format!("/containers/{id}/attach?logs=1&stdout=1")).status,
+        "101 UPGRADED"
+    );
     assert!(client.is_over(), "there is no log and nothing to wait for");
     let mut client = daemon.connect();
     let unknown = client.ask("POST /containers/none/attach", &["Connection: Upgrade", "Upgrade: tcp"], "");
@@ -109,7 +111,10 @@ fn a_removal_ends_the_streams_that_wait_for_a_start() {
     let daemon = Daemon::start(&[]);
     let id = container(&daemon);
     let mut client = daemon.connect();
-    assert_eq!(upgrade(&mut client, &format!("/containers/{id}/attach?stream=1&stdout=1")).status, "101 UPGRADED");
+    assert_eq!(
+        upgrade(&mut client, &format!("/containers/{id}/attach?stream=1&stdout=1")).status,
+        "101 UPGRADED"
+    );
     assert_eq!(daemon.ask(&format!("DELETE /containers/{id}")).status, "204 No Content");
     assert!(client.is_over());
 }
@@ -131,7 +136,10 @@ fn browsers_attach_by_websocket() {
     assert!(head.status.starts_with("101 "));
     assert_eq!(head.header("Sec-Websocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     // A ping of "p", masked with zeros, and its pong.
-    client.write("\u{9}");
-    drop(client);
+    client.write(b"\x89\x81\0\0\0\0p");
+    assert_eq!(client.bytes(3), b"\x8a\x01p");
+    client.write(b"\x88\x82\0\0\0\0\x03\xe8");
+    assert_eq!(client.bytes(4), b"\x88\x02\x03\xe8");
+    assert!(client.is_over());
     assert_eq!(daemon.ask(&format!("GET {path}")).error().0, "400");
 }

@@ -79,9 +79,10 @@ impl Puller {
     pub fn pull(&self, pull: &Pull, cancel: &Cancel, progress: Progress<'_>) -> Result<Digest> {
         let pull = &Pull { reference: pull.reference.or_latest(), ..pull.clone() };
         let reference = &pull.reference;
+        let plan = self.plan(pull)?;
+        // Not before: what the registry does not have is told without a word of progress.
         let (repository, tag) = (reference.repository().to_owned(), reference.wanted());
         progress(&Event::PullingFrom { repository, tag });
-        let plan = self.plan(pull)?;
         let before = self.store.target(reference)?;
         let _holds = self.hold(&plan);
         self.fetch(pull, &plan, cancel, progress)?;

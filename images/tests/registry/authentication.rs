@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use knarr_images::registry::Credentials;
+use knarr_images::registry::{Credentials, Error};
 
 use crate::server::{Reply, Request, Server, reply};
 use crate::{BASIC, basic, chain, client, manifest_reply, reference};
@@ -60,6 +60,23 @@ fn basic_credentials_are_shown_when_they_are_asked_for() {
         chain(&failed),
         format!("Get \"http://{}/v2/a/manifests/{digest}\": no basic auth credentials", server.host())
     );
+}
+
+#[test]
+fn a_login_shows_the_credentials_to_the_root_and_tells_of_a_refusal() {
+    let server = Server::start(|request| {
+        assert_eq!(request.target, "/v2/");
+        if request.header("authorization") == Some(BASIC) {
+            reply(200)
+        } else {
+            challenged(r#"Basic realm="r""#)
+        }
+    });
+    let client = client();
+    client.login(&server.host(), &basic()).unwrap();
+    let wrong = Credentials::Basic { user: "user".to_owned(), secret: "wrong".to_owned() };
+    let Error::Answer(refused) = client.login(&server.host(), &wrong).unwrap_err() else { panic!() };
+    assert_eq!(refused.status(), 401);
 }
 
 #[test]

@@ -42,7 +42,13 @@ impl Client {
     }
 
     /// Sends a request whose answer is a stream that goes on.
-    pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> io::Result<UnixStream> {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> io::Result<UnixStream> {
         let mut stream = UnixStream::connect(&self.0)?;
         let kind = if path.starts_with("/images/load") { "application/x-tar" } else { "application/json" };
         let length = body.len();

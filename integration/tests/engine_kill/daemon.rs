@@ -46,7 +46,13 @@ impl Daemon {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(runtime::ours("knarrd").expect("knarrd"));
         let at = |name: &str| self.dir.join(name).into_os_string();
-        command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("run")).arg("--pidfile").arg(at("pid"));
+        command
+            .arg("--data-root")
+            .arg(at("data"))
+            .arg("--exec-root")
+            .arg(at("run"))
+            .arg("--pidfile")
+            .arg(at("pid"));
         command.arg("--host").arg(format!("unix://{}", self.dir.join("sock").display()));
         command.args(["--cgroup-parent", &self.cgroup]);
         command.arg("--add-runtime").arg(format!("gate={}", self.dir.join("gate").display()));
@@ -186,13 +192,18 @@ impl Daemon {
 
     /// Removes every container, ends the engine, and finds nothing left.
     pub(crate) fn finish(mut self) {
-        for container in self.ask("GET", "/containers/json?all=1", &Value::Null).json().as_array().expect("a list") {
+        for container in
+            self.ask("GET", "/containers/json?all=1", &Value::Null).json().as_array().expect("a list")
+        {
             self.remove(container["Id"].as_str().expect("an ID"));
         }
         let rules = Command::new("nft").args(["list", "table", "ip", "knarr"]).output().expect("run nft");
         let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
         assert!(rules.contains("published"), "the table is there: {rules}");
-        assert!(!rules.contains("elements = { tcp") && !rules.contains(" . tcp . "), "ports are published: {rules}");
+        assert!(
+            !rules.contains("elements = { tcp") && !rules.contains(" . tcp . "),
+            "ports are published: {rules}"
+        );
         let links = Command::new("ip").args(["-o", "link"]).output().expect("run ip");
         let links = String::from_utf8_lossy(&links.stdout).into_owned();
         assert!(!links.contains("veth"), "links: {links}");

@@ -56,7 +56,17 @@ fn enclose(name: &str) {
     std::fs::create_dir(&site.dir).expect("make the directory of this test");
     let (us, args) = us(name);
     let ended = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"])
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+        ])
         .arg(us)
         .args(args)
         .env(ROLE, "reap")
@@ -75,7 +85,8 @@ fn enclose(name: &str) {
 }
 
 fn adopt_and_reap(name: &str) {
-    mount("run", Path::new("/run"), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None).expect("an own /run");
+    mount("run", Path::new("/run"), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)
+        .expect("an own /run");
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("start ip");
     assert!(up.success(), "the loopback device stays down");
     let (us, args) = us(name);

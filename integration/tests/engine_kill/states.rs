@@ -23,7 +23,11 @@ fn begin(daemon: &Daemon, method: &'static str, path: &str) {
 fn a_running_container_runs_on() {
     inside("states::a_running_container_runs_on", |site| {
         let mut daemon = Daemon::new(site);
-        daemon.run("one", &["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; usleep 5000; done"], &json!({}));
+        daemon.run(
+            "one",
+            &["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; usleep 5000; done"],
+            &json!({}),
+        );
         let before = daemon.inspect("one");
         daemon.kill();
         std::thread::sleep(Duration::from_millis(100));
@@ -36,7 +40,8 @@ fn a_running_container_runs_on() {
         daemon.ask("POST", &format!("/exec/{exec}/start"), &json!({"Detach": true})).assert(200);
         daemon.post("/containers/one/kill").assert(204);
         assert_eq!(daemon.inspect("one")["State"]["ExitCode"], 137);
-        let numbers: Vec<u64> = daemon.logs("one").lines().map(|line| line.parse().expect("a number")).collect();
+        let numbers: Vec<u64> =
+            daemon.logs("one").lines().map(|line| line.parse().expect("a number")).collect();
         assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
         daemon.finish();
     });
@@ -64,7 +69,15 @@ fn an_end_that_nobody_saw_is_noted() {
         daemon.run("plain", UNTIL_GO, &json!({}));
         daemon.run("removed", UNTIL_GO, &json!({"AutoRemove": true}));
         let again = json!({"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}});
-        daemon.run("again", &["sh", "-c", "[ ! -e /go ] || exec sleep 1000; while [ ! -e /go ]; do usleep 20000; done; exit 7"], &again);
+        daemon.run(
+            "again",
+            &[
+                "sh",
+                "-c",
+                "[ ! -e /go ] || exec sleep 1000; while [ ! -e /go ]; do usleep 20000; done; exit 7",
+            ],
+            &again,
+        );
         let pids = ["plain", "removed", "again"].map(|name| daemon.pid(name));
         daemon.kill();
         for pid in pids {
@@ -124,7 +137,9 @@ fn a_run_that_is_gone_has_ended() {
         daemon.post("/containers/one/stop?t=0").assert(204);
         daemon.kill();
         let record = fs::read_to_string(daemon.record(&id)).expect("the record");
-        let record = record.replace("\"exited\"", "\"running\"").replace("\"stopped_by_hand\":true", "\"stopped_by_hand\":false");
+        let record = record
+            .replace("\"exited\"", "\"running\"")
+            .replace("\"stopped_by_hand\":true", "\"stopped_by_hand\":false");
         fs::write(daemon.record(&id), record).expect("a record");
         daemon.start();
         eventually("the policy starts it", || (daemon.status("one") == "running").then_some(()));
@@ -180,7 +195,10 @@ fn a_process_that_was_let_go_is_taken_over() {
         let one = daemon.inspect("one");
         assert_eq!(one["State"]["Status"], "running");
         assert_eq!(one["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"], "8080");
-        let address = one["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].as_str().expect("an address").to_owned();
+        let address = one["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+            .as_str()
+            .expect("an address")
+            .to_owned();
         assert!(!address.is_empty(), "{one}");
         daemon.open_gate("after-start");
         // What it has is not given to others.
@@ -190,7 +208,10 @@ fn a_process_that_was_let_go_is_taken_over() {
         let port = json!({"80/tcp": [{"HostPort": "8080"}]});
         daemon.create("three", SLEEP, &json!({"PortBindings": port}));
         let refused = daemon.post("/containers/three/start").assert(500).json();
-        assert!(refused["message"].as_str().is_some_and(|text| text.contains("port is already allocated")), "{refused}");
+        assert!(
+            refused["message"].as_str().is_some_and(|text| text.contains("port is already allocated")),
+            "{refused}"
+        );
         daemon.post("/containers/one/stop?t=0").assert(204);
         daemon.post("/containers/three/start").assert(204);
         daemon.finish();
@@ -277,9 +298,13 @@ fn those_that_run_come_before_those_that_start() {
         for name in names {
             eventually("it runs", || (daemon.status(&name) == "running").then_some(()));
             let one = daemon.inspect(&name);
-            assert!(addresses.insert(one["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].to_string()), "{addresses:?}");
+            assert!(
+                addresses.insert(one["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].to_string()),
+                "{addresses:?}"
+            );
         }
-        let rules = std::process::Command::new("nft").args(["list", "map", "ip", "knarr", "published"]).output();
+        let rules =
+            std::process::Command::new("nft").args(["list", "map", "ip", "knarr", "published"]).output();
         let rules = String::from_utf8_lossy(&rules.expect("run nft").stdout).into_owned();
         assert_eq!(rules.matches("tcp . ").count(), 4, "{rules}");
         daemon.finish();

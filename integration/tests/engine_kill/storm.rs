@@ -86,7 +86,13 @@ fn traffic(client: &Client, who: &str, over: &AtomicBool, confirmed: &Mutex<Conf
 }
 
 /// Asks until there is an answer, or all is over.
-fn ask_again(client: &Client, over: &AtomicBool, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+fn ask_again(
+    client: &Client,
+    over: &AtomicBool,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     while !over.load(Ordering::Relaxed) {
         if let Ok(reply) = client.ask(method, path, body.as_bytes()) {
             return Some((reply.status, String::from_utf8_lossy(&reply.body).into_owned()));
@@ -108,7 +114,8 @@ fn serves() -> io::Result<()> {
 /// The containers that run on while the engine comes and goes.
 fn start_residents(daemon: &Daemon) {
     let count = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; usleep 3000; done"];
-    let check = json!({"Test": ["CMD", "true"], "Interval": 100_000_000, "Timeout": 5_000_000_000_i64, "Retries": 3});
+    let check =
+        json!({"Test": ["CMD", "true"], "Interval": 100_000_000, "Timeout": 5_000_000_000_i64, "Retries": 3});
     daemon.create_as("counts", &json!({"Cmd": count, "Healthcheck": check}));
     daemon.post("/containers/counts/start").assert(204);
     let port = json!({"80/tcp": [{"HostPort": "8080"}]});
@@ -178,7 +185,12 @@ fn two_hundred_kills_lose_nothing() {
         starts.sort();
         println!(
             "{kills} kills in {took:?}, {} acts; {} containers there, {} gone, {} in doubt; a start took {:?} at the median, {:?} at most",
-            confirmed.acts, confirmed.there.len(), confirmed.gone.len(), confirmed.doubtful.len(), starts[kills / 2], starts[kills - 1],
+            confirmed.acts,
+            confirmed.there.len(),
+            confirmed.gone.len(),
+            confirmed.doubtful.len(),
+            starts[kills / 2],
+            starts[kills - 1],
         );
         assert!(confirmed.acts >= kills / 10, "there was traffic: {} acts", confirmed.acts);
         check(&daemon, &confirmed, took);
@@ -190,7 +202,9 @@ fn check(daemon: &Daemon, confirmed: &Confirmed, took: Duration) {
     serves().expect("the port answers");
     let before = numbers(daemon);
     eventually("it goes on counting", || (numbers(daemon) > before).then_some(()));
-    eventually("it is healthy", || (daemon.inspect("counts")["State"]["Health"]["Status"] == "healthy").then_some(()));
+    eventually("it is healthy", || {
+        (daemon.inspect("counts")["State"]["Health"]["Status"] == "healthy").then_some(())
+    });
     let last_probe = || daemon.inspect("counts")["State"]["Health"]["Log"][4]["Start"].clone();
     let probe = last_probe();
     eventually("it is probed again", || (last_probe() != probe).then_some(()));

@@ -15,7 +15,9 @@ const LINE: usize = 999;
 const LINES: usize = 150_000;
 
 fn exec_time(daemon: &Daemon) -> Duration {
-    let exec = daemon.ask("POST", "/containers/other/exec", &json!({"Cmd": ["true"], "AttachStdout": true})).assert(201);
+    let exec = daemon
+        .ask("POST", "/containers/other/exec", &json!({"Cmd": ["true"], "AttachStdout": true}))
+        .assert(201);
     let exec = exec.json()["Id"].as_str().expect("an ID").to_owned();
     let began = Instant::now();
     daemon.ask("POST", &format!("/exec/{exec}/start"), &json!({"Detach": true})).assert(200);

@@ -28,12 +28,19 @@ pub(crate) fn companion() -> Group {
 const NOT_YET: [&str; 2] = ["build", "privileged"];
 
 /// What dockerd 20.10 says and does, and what 28, which our engine is like, does instead.
-pub(crate) const SINCE_THEN: [(&str, &str); 6] = [
+pub(crate) const SINCE_THEN: [(&str, &str); 7] = [
+    ("killed: Container ", "killed: container "),
     ("daemon: Container ", "daemon: container "),
     ("Cannot kill container", "cannot kill container"),
     ("failed to create task for container: ", ""),
-    ("exit 126: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such", "exit 127: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such"),
-    ("exit 126: OCI runtime exec failed: exec failed: unable to start container process: chdir", "exit 127: OCI runtime exec failed: exec failed: unable to start container process: chdir"),
+    (
+        "exit 126: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such",
+        "exit 127: OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such",
+    ),
+    (
+        "exit 126: OCI runtime exec failed: exec failed: unable to start container process: chdir",
+        "exit 127: OCI runtime exec failed: exec failed: unable to start container process: chdir",
+    ),
     ("/proc/interrupts rw,nosuid tmpfs\n", ""),
 ];
 
@@ -75,7 +82,13 @@ pub(crate) fn start_with(
     program: fn(&Engine) -> String,
     flags: &[&str],
 ) -> Engine {
-    let mut engine = Engine::new(site, name, runtime);
+    let engine = Engine::new(site, name, runtime);
+    let parent = engine.cgroup.clone();
+    start_daemon(engine, program, &[&["--cgroup-parent", &parent], flags].concat())
+}
+
+/// The daemon with what it has whatever the cgroups are, and the image in it.
+pub(crate) fn start_daemon(mut engine: Engine, program: fn(&Engine) -> String, flags: &[&str]) -> Engine {
     let host = format!("unix://{}", engine.path("docker.sock"));
     let (data, exec, pid) = (engine.path("data"), engine.path("exec"), engine.path("docker.pid"));
     let added = format!("under-test={}", program(&engine));
@@ -91,8 +104,6 @@ pub(crate) fn start_with(
         &exec,
         "--pidfile",
         &pid,
-        "--cgroup-parent",
-        &engine.cgroup,
         "--add-runtime",
         &added,
         "--default-runtime",

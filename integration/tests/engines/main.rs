@@ -5,6 +5,7 @@
 //! see `nest`: when the test ends, however it ends, no process and no mount is left.
 //!
 //! Run by `make test-engines`; `cargo test --test engines -- docker::pause` runs the cases whose names contain a word.
+//! With `--machine` it is the engines of the virtual machine, as they are there: see `machine`. With `--knarr` it is ours alone.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test ends where an expectation fails
 #![allow(clippy::print_stdout, clippy::print_stderr)] // this is a test runner
 
@@ -17,6 +18,7 @@ mod docker_sees;
 mod engine;
 mod image;
 mod images;
+mod machine;
 mod nest;
 mod podman;
 mod suite;
@@ -24,11 +26,18 @@ mod switch;
 
 use std::process::ExitCode;
 
+use knarr_integration::Runtime;
 use suite::Group;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    nest::inside(|site| suite::run(site, &groups(), &words))
+    let has = |flag: &str| std::env::args().any(|word| word == flag);
+    let runtimes: &[Runtime] =
+        if has("--knarr") { &[Runtime::Knarr] } else { &[Runtime::Runc, Runtime::Knarr] };
+    if has("--machine") {
+        return nest::without(|site| suite::run(site, runtimes, &machine::groups(), &words));
+    }
+    nest::inside(|site| suite::run(site, runtimes, &groups(), &words))
 }
 
 /// Every engine with its cases, in the order in which they run.

@@ -41,6 +41,13 @@ pub(crate) fn inside(body: impl FnOnce(&Site) -> ExitCode) -> ExitCode {
     }
 }
 
+/// Runs `body` in the machine's own namespaces, which end with the machine.
+pub(crate) fn without(body: impl FnOnce(&Site) -> ExitCode) -> ExitCode {
+    let site = Site::of(format!("knarr-engines-{}", std::process::id()));
+    std::fs::create_dir(&site.dir).expect("make the directory of this run");
+    body(&site)
+}
+
 fn enclose(site: &Site) -> ExitCode {
     std::fs::create_dir(&site.dir).expect("make the directory of this run");
     let us = std::env::current_exe().expect("our own path");

@@ -54,6 +54,18 @@ pub(crate) fn start_with(
     program: fn(&Engine) -> String,
 ) -> Engine {
     let mut engine = Engine::new(site, name, runtime);
+    engine.states(PathBuf::from("/run/runc"));
+    engine.prefix("libpod-");
+    load_into(engine, program, &[], "cgroupfs")
+}
+
+/// podman behind the words `before`, with the image in its store.
+pub(crate) fn load_into(
+    mut engine: Engine,
+    program: fn(&Engine) -> String,
+    before: &[&str],
+    manager: &str,
+) -> Engine {
     let program = program(&engine);
     let asked = std::path::Path::new(&program).file_name().expect("a name").to_string_lossy().into_owned();
     engine.file("containers.conf", &format!(
@@ -61,9 +73,7 @@ pub(crate) fn start_with(
     ));
     let (root, run, tmp) = (engine.path("root"), engine.path("run"), engine.path("tmp"));
     let policy = engine.file("policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
-    engine.states(PathBuf::from("/run/runc"));
-    engine.prefix("libpod-");
-    engine.client(&[
+    let podman = [
         "podman",
         "--runtime",
         &program,
@@ -74,10 +84,11 @@ pub(crate) fn start_with(
         "--tmpdir",
         &tmp,
         "--cgroup-manager",
-        "cgroupfs",
+        manager,
         "--storage-driver",
         "overlay",
-    ]);
+    ];
+    engine.client(&[before, &podman].concat());
     let image = archive(&engine.dir).display().to_string();
     engine.call(&["load", "--signature-policy", &policy, "--input", &image]).assert_ok();
     engine

@@ -30,12 +30,12 @@ macro_rules! named {
 type Records = BTreeMap<String, Vec<(Runtime, Vec<String>)>>;
 
 /// Runs what `words` select, everything when there is none.
-pub(crate) fn run(site: &Site, groups: &[Group], words: &[String]) -> ExitCode {
+pub(crate) fn run(site: &Site, runtimes: &[Runtime], groups: &[Group], words: &[String]) -> ExitCode {
     let mut failures = Vec::new();
     let mut records = Records::new();
     for group in groups {
-        for runtime in [Runtime::Runc, Runtime::Knarr] {
-            run_group(site, group, runtime, words, &mut records, &mut failures);
+        for runtime in runtimes {
+            run_group(site, group, *runtime, words, &mut records, &mut failures);
         }
     }
     for (case, records) in &records {

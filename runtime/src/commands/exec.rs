@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use knarr_cgroups::Cgroup;
+use knarr_cgroups::{Already, Cgroup};
+use rustix::process::Pid;
 
 use super::create::check_terminal;
 use crate::bundle::{load_process, load_spec};
@@ -48,7 +49,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         return Err(super::create::no_use_for_console_socket());
     }
     let filter = Filter::plan(linux.seccomp.as_ref(), process.no_new_privileges)?;
-    let entry = Entry {
+    let mut entry = Entry {
         process: &process,
         filter: filter.as_ref(),
         state: State {
@@ -61,7 +62,8 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         },
         init: container.init()?.ok_or_else(stopped)?.into_pidfd(),
         namespaces: own_namespaces(&container, &namespaces),
-        cgroup: &cgroup(&container, args)?,
+        cgroup: cgroup(&container, args)?,
+        already: Already::Unified,
         rdt: resctrl::group_of(&container)?.map(|(group, _)| group),
         console: args.console_socket.as_deref().map(unix_socket::connect_to).transpose()?,
         passed: Passed::check(args.preserve_fds, &ListenVariables::from_environment())?,
@@ -71,7 +73,7 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
     entry.passed.hide_the_rest()?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(pidfd_socket::connect).transpose()?;
     let starting = || "unable to start container process".to_owned();
-    let mut entered = enter(&entry).during(starting)?;
+    let mut entered = enter_where_init_is(&mut entry, &container, args).during(starting)?;
     // Before the program writes its first line.
     let terminal = entered.terminal.take().map(TerminalProxy::new).transpose();
     let terminal = terminal.inspect_err(|_| entered.child.kill_and_reap())?;
@@ -88,6 +90,23 @@ pub(crate) fn run(globals: &Globals, args: &ExecArgs) -> Result<i32> {
         notify: None,
     };
     foreground.wait()
+}
+
+/// In the container's cgroup, unless its processes have moved down from there, as a systemd in a container does: then in
+/// the first one's. One that `--cgroup` names takes the process or says why not.
+fn enter_where_init_is(entry: &mut Entry<'_>, container: &Container, args: &ExecArgs) -> Result<Entered> {
+    let result = enter(entry);
+    if !result.as_ref().is_err_and(|error| error.errno() == Some(libc::EBUSY)) {
+        return result;
+    }
+    if args.sub_cgroups()?.is_empty() {
+        let init = Pid::from_raw(container.record.init_process_pid).ok_or_else(stopped)?;
+        let Some(below) = entry.cgroup.below_with(init)? else { return result };
+        entry.cgroup = below;
+    } else {
+        entry.already = Already::Nowhere;
+    }
+    enter(entry)
 }
 
 fn stopped() -> Error {

@@ -13,7 +13,7 @@ use crate::parent;
 pub(crate) fn run(globals: &Globals, args: &CriuArgs) -> Result<i32> {
     warn_of_rootless(globals);
     let container = &args.container;
-    let folders = parent::open_images(args)?;
+    let folders = parent::find_images(args)?;
     let design = Design::new(globals, container)?;
     if container.detach {
         check_terminal(design.plan.process.terminal, container.console_socket.is_some())?;

@@ -17,12 +17,18 @@ const CONFIG_ANNOTATION: &str = "org.criu.config";
 /// criu's second of four levels is warnings; this one is what its users ask for when they report an error.
 const LOG_LEVEL: u64 = 4;
 
-/// Where criu writes and reads. It opens the directories through our descriptors, whose numbers it is told.
+/// Where criu writes and reads.
 pub(crate) struct Folders {
+    pub(crate) images: PathBuf,
+    work: Option<PathBuf>,
+    pub(crate) log: PathBuf,
+}
+
+/// The same open. criu opens them through our descriptors, whose numbers it is told, and mounts in them: so they must be
+/// of its own mount namespace.
+pub(crate) struct OpenFolders {
     images: OwnedFd,
-    pub(crate) image_path: PathBuf,
     work: Option<OwnedFd>,
-    pub(crate) log_path: PathBuf,
 }
 
 /// Who is to make a directory that is missing.
@@ -33,17 +39,24 @@ pub(crate) enum Missing {
 }
 
 impl Folders {
-    pub(crate) fn open(args: &CriuArgs, images: Missing, log: &str) -> Result<Self> {
-        // The working directory will be another one.
+    /// Makes those that may be made. Paths are those of the working directory of this moment.
+    pub(crate) fn find(args: &CriuArgs, missing: Missing, log: &str) -> Result<Self> {
         let absolute = |path: &Path| std::path::absolute(path).named(|| format!("open {}", path.display()));
-        let image_path = absolute(args.image_path.as_deref().unwrap_or(Path::new("checkpoint")))?;
-        if images == Missing::Make {
-            make(&image_path)?;
+        let images = absolute(args.image_path.as_deref().unwrap_or(Path::new("checkpoint")))?;
+        if missing == Missing::Make {
+            make(&images)?;
         }
-        let work_path = args.work_path.as_deref().map(absolute).transpose()?;
-        let work = work_path.as_deref().map(|path| make(path).and_then(|()| open(path))).transpose()?;
-        let log_path = work_path.as_ref().unwrap_or(&image_path).join(log);
-        Ok(Self { images: open(&image_path)?, image_path, work, log_path })
+        let work = args.work_path.as_deref().map(absolute).transpose()?;
+        work.as_deref().map_or(Ok(()), make)?;
+        let log = work.as_ref().unwrap_or(&images).join(log);
+        let folders = Self { images, work, log };
+        folders.open()?;
+        Ok(folders)
+    }
+
+    /// As the calling thread's mount namespace has them.
+    pub(crate) fn open(&self) -> Result<OpenFolders> {
+        Ok(OpenFolders { images: open(&self.images)?, work: self.work.as_deref().map(open).transpose()? })
     }
 }
 
@@ -60,11 +73,7 @@ fn open(path: &Path) -> Result<OwnedFd> {
 /// What both acts have in common.
 pub(crate) fn common(args: &CriuArgs, folders: &Folders, config_file: Option<&str>) -> Result<Message> {
     let mut options = Message::default();
-    options.number(IMAGES_DIR_FD, number_of(&folders.images));
-    if let Some(work) = &folders.work {
-        options.number(WORK_DIR_FD, number_of(work));
-    }
-    options.text(LOG_FILE, &folders.log_path.file_name().unwrap_or_default().to_string_lossy());
+    options.text(LOG_FILE, &folders.log.file_name().unwrap_or_default().to_string_lossy());
     options.number(LOG_LEVEL_FIELD, LOG_LEVEL);
     options.number(MANAGE_CGROUPS_MODE, cgroups_mode(&args.manage_cgroups_mode)?);
     options.number(EMPTY_NS, u64::from(empty_namespaces(&args.empty_ns)?.cast_unsigned()));
@@ -87,6 +96,13 @@ pub(crate) fn common(args: &CriuArgs, folders: &Folders, config_file: Option<&st
     Ok(options)
 }
 
+pub(crate) fn add_folders(options: &mut Message, folders: &OpenFolders) {
+    options.number(IMAGES_DIR_FD, number_of(&folders.images));
+    if let Some(work) = &folders.work {
+        options.number(WORK_DIR_FD, number_of(work));
+    }
+}
+
 /// The container's root as the host knows it; at a restore it must be a mount.
 pub(crate) fn add_root(options: &mut Message, root: &Path) {
     options.text(ROOT, &root.to_string_lossy());
@@ -96,7 +112,7 @@ pub(crate) fn add_root(options: &mut Message, root: &Path) {
 pub(crate) fn add_dump(options: &mut Message, args: &CriuArgs, folders: &Folders, pid: i32) -> Result<()> {
     options.number(PID, u64::from(pid.unsigned_abs()));
     if let Some(parent) = &args.parent_path {
-        check_parent(&folders.image_path, parent)?;
+        check_parent(&folders.images, parent)?;
         options.text(PARENT_IMG, &parent.to_string_lossy());
         options.number(TRACK_MEM, 1);
     }
@@ -309,7 +325,7 @@ mod tests {
     fn only_what_is_asked_for_is_sent() {
         let folder = std::env::temp_dir();
         let mut args = CriuArgs { image_path: Some(folder.clone()), ..CriuArgs::default() };
-        let folders = Folders::open(&args, Missing::Fail, "dump.log").unwrap();
+        let folders = Folders::find(&args, Missing::Fail, "dump.log").unwrap();
         args.file_locks = true;
         let mut sent = common(&args, &folders, Some("")).unwrap();
         add_root(&mut sent, Path::new("/r"));
@@ -317,7 +333,7 @@ mod tests {
         assert_eq!((fields.number(FILE_LOCKS), fields.number(SHELL_JOB), fields.text(ROOT)), (1, 0, "/r"));
         assert_eq!((fields.number(MANAGE_CGROUPS_MODE), fields.text(CONFIG_FILE_FIELD)), (6, ""));
         assert_eq!(fields.text(LOG_FILE), "dump.log");
-        assert_eq!(folders.log_path, folder.join("dump.log"));
+        assert_eq!(folders.log, folder.join("dump.log"));
         let sent = common(&args, &folders, None).unwrap();
         assert_eq!(Fields::parse(sent.bytes()).unwrap().text(CONFIG_FILE_FIELD), CONFIG_FILE);
     }

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::Path;
 
 use knarr_cgroups::Already;
 use rustix::process::Pid;
@@ -11,7 +10,7 @@ use rustix::process::Pid;
 use super::{Made, Making};
 use crate::checkpoint::DESCRIPTORS;
 use crate::cli::{CriuArgs, Globals};
-use crate::criu::options::{self, Folders, Missing};
+use crate::criu::options::{self, Folders, Missing, OpenFolders};
 use crate::criu::{Act, Criu, Message, Notice, quote_errors};
 use crate::design::Design;
 use crate::error::{Error, Result};
@@ -21,7 +20,7 @@ use crate::namespaces::Visit;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
 use crate::record::{self, Record};
-use crate::rootfs::Externals;
+use crate::rootfs::{CriuRoot, Externals};
 use crate::spawn::Child;
 use crate::spec;
 use crate::sys::files::exists;
@@ -32,8 +31,8 @@ use crate::unix_socket;
 const WITH_LSM: i32 = 31_600;
 
 /// The images, before the working directory becomes the bundle.
-pub(crate) fn open_images(args: &CriuArgs) -> Result<Folders> {
-    Folders::open(args, Missing::Fail, "restore.log")
+pub(crate) fn find_images(args: &CriuArgs) -> Result<Folders> {
+    Folders::find(args, Missing::Fail, "restore.log")
 }
 
 /// Makes a container whose processes run. On failure nothing is left of it.
@@ -53,7 +52,7 @@ pub(crate) fn restore(
     let making = Making::new(globals, &args.container, design)?;
     let made = making.run(|making| {
         let mut record = making.lay_foundation()?;
-        let criu = making.start_criu(&mut options, &inherited)?;
+        let (criu, _open) = making.start_criu(&mut options, folders, &inherited)?;
         drop(inherited);
         if !(args.lsm_profile.is_empty() && args.lsm_mount_context.is_empty()) {
             criu.require(WITH_LSM)?;
@@ -63,7 +62,7 @@ pub(crate) fn restore(
         let mut restored = Restored { making, record: &mut record, console, terminal: None };
         let result = criu.carry_out(Act::Restore, &options, &mut |notice| restored.take(notice));
         let terminal = restored.terminal.take();
-        result.inspect_err(|_| quote_errors(&folders.log_path))?;
+        result.inspect_err(|_| quote_errors(&folders.log))?;
         making.dir.remove_criu_root()?;
         making.announce(None)?;
         Ok((record, terminal, ()))
@@ -118,17 +117,26 @@ impl Restored<'_, '_> {
 
 impl Making<'_> {
     /// In a mount namespace that is criu's alone, so that nothing of this has to be undone, however it ends.
-    fn start_criu(&self, options: &mut Message, inherited: &[OwnedFd]) -> Result<Criu> {
-        let root = self.dir.make_criu_root()?;
-        options::add_root(options, &root);
+    fn start_criu(
+        &self,
+        options: &mut Message,
+        folders: &Folders,
+        inherited: &[OwnedFd],
+    ) -> Result<(Criu, OpenFolders)> {
+        let root = CriuRoot(self.dir.make_criu_root()?);
+        options::add_root(options, &root.root());
         let mut visit = Visit::default();
         visit.new_mount()?;
-        let started = self.add_externals(options, &root).and_then(|()| Criu::start(inherited));
+        let started = self.add_externals(options, &root).and_then(|()| {
+            let open = folders.open()?;
+            options::add_folders(options, &open);
+            Ok((Criu::start(inherited)?, open))
+        });
         visit.leave()?;
         started
     }
 
-    fn add_externals(&self, options: &mut Message, root: &Path) -> Result<()> {
+    fn add_externals(&self, options: &mut Message, root: &CriuRoot) -> Result<()> {
         let Some(cgroup) = &self.cgroup else { return Ok(()) };
         let externals = Externals { plan: &self.design.plan.rootfs, cgroup: &self.cgroup_view(cgroup) };
         for mount in externals.prepare(root)? {
@@ -149,7 +157,7 @@ impl Making<'_> {
 
 /// The pipes of a dumped container's stdio are replaced by our own stdio, which criu has at the same numbers.
 fn add_pipes(options: &mut Message, folders: &Folders) -> Result<()> {
-    let path = folders.image_path.join(DESCRIPTORS);
+    let path = folders.images.join(DESCRIPTORS);
     let json = std::fs::read(&path).named(|| format!("open {}", path.display()))?;
     let descriptors: Vec<String> = spec::parse(&json)
         .map_err(|source| Error::Json { what: format!("read {}", path.display()), source })?;

@@ -13,7 +13,7 @@ use rustix::fs::CWD;
 use crate::error::{Error, Result};
 use crate::plan::mounts::{Attributes, FileSystem, FsOption, MountPlan, RootfsPlan};
 use crate::sys::files::{make_dir_at, symlink_at};
-use crate::sys::mounts::{Depth, attach_at_nofollow, clone_tree};
+use crate::sys::mounts::{Depth, MountChange, attach_at_nofollow, change_mount, clone_tree};
 use crate::sys::{self, Errno};
 
 use super::mount::{Mounted, change_attributes, find_target, make_file_system, put_in_place};
@@ -91,7 +91,14 @@ fn clone_directory(path: &Path) -> sys::Result<OwnedFd> {
     let text = path
         .to_str()
         .ok_or_else(|| sys::Error { call: format!("open_tree({})", path.display()), errno: Errno::ILSEQ })?;
-    clone_tree(CWD, text, Depth::Tree)
+    let tree = clone_tree(CWD, text, Depth::Tree)?;
+    // Nothing is mounted there by the host, and a mount that has peers outside of the container cannot be dumped.
+    change_mount(
+        &tree,
+        Depth::Tree,
+        &MountChange { propagation: libc::MS_PRIVATE, ..MountChange::default() },
+    )?;
+    Ok(tree)
 }
 
 const SAFE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;

@@ -35,7 +35,7 @@ use crate::plan::mounts::{Kind, MountPlan, RootfsPlan, in_root};
 use crate::sys::files::set_umask;
 use crate::sys::mounts::{Depth, MountChange, change_mount};
 
-pub(crate) use external::Externals;
+pub(crate) use external::{CriuRoot, Externals};
 pub(crate) use sources::{Sources, id_mapped, map_source, prepare};
 
 use devices::Means;

@@ -58,9 +58,10 @@ fn parent_peers(plan: &RootfsPlan) -> Peers {
     }
 }
 
-/// Keeps what will be mounted at a path from appearing elsewhere.
+/// Keeps what will be mounted at a path from appearing elsewhere. What receives the host's mounts goes on to do so, as
+/// copies of it have to.
 pub(super) fn isolate(path: &Path) -> Result<()> {
-    change_parent(path, &change(Peers::Private))
+    change_parent(path, &change(Peers::Slave))
 }
 
 /// Whether a path is the top of a mount only the kernel knows; EINVAL says that it is not.

@@ -44,9 +44,6 @@ fn options(log: &LogConfig) -> Result<()> {
         return Err(Error::invalid("max-file cannot be less than 1"));
     }
     let limited = size.is_some() || log.kind == "local";
-    if files > 1 && !limited {
-        return Err(Error::invalid("max-file cannot be set without max-size"));
-    }
     if log.config.get("compress").map(|text| boolean(text)).transpose()? == Some(true)
         && (files == 1 || !limited)
     {
@@ -96,9 +93,9 @@ fn bytes(text: &str) -> Result<u64> {
     if !(0.0..=9e18).contains(&size) {
         return Err(invalid());
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    // in range, and a part of a byte is none
-    Ok(size as u64)
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range; a part of a byte is none
+    let size = size as u64;
+    Ok(size)
 }
 
 fn count(text: &str) -> Result<i64> {

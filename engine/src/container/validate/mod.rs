@@ -14,7 +14,7 @@ use crate::oci::{self, Security};
 use crate::settings::{CgroupDriver, Settings};
 use crate::wire::{Config, HostConfig, NetworkingConfig};
 
-pub(crate) use resources::check as check_resources;
+pub(crate) use resources::{Act, check as check_resources};
 pub(crate) use version::for_version;
 
 /// Refuses or normalises; gives the warnings of a create.
@@ -30,7 +30,7 @@ pub(crate) fn validate(
     security(host)?;
     namespaces(host)?;
     unsupported(host)?;
-    warnings.extend(resources::check(host, resources::Act::Create)?);
+    warnings.extend(check_resources(host, Act::Create)?);
     resources::ulimits(host, settings)?;
     logs::check(&mut host.log_config, settings)?;
     runtime(host, settings)?;
@@ -142,11 +142,6 @@ fn unsupported(host: &HostConfig) -> Result<()> {
     if host.storage_opt.iter().flatten().next().is_some() {
         let why = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
         return Err(Error::invalid(why));
-    }
-    if !matches!(host.volume_driver.as_str(), "" | "local") {
-        let name = &host.volume_driver;
-        let why = format!("error looking up volume plugin {name}: plugin \"{name}\" not found");
-        return Err(Error::not_found(why));
     }
     if let Some(request) = host.device_requests.iter().flatten().next() {
         let sets = request.capabilities.iter().flatten().map(|set| format!("[{}]", set.join(" ")));

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::oci;
 use crate::wire::{Config, EndpointSettings, HostConfig, NetworkingConfig, PortBinding};
 
+/// How the names of Docker's own options of endpoints begin.
+const DOCKERS_OPTION: &str = "com.docker.network.";
 const UNPUBLISHED: &str = "Published ports are discarded when using host network mode";
 const NOT_FORWARDED: &str = "IPv4 forwarding is disabled. Networking will not work.";
 
@@ -213,7 +215,8 @@ fn endpoint_settings(endpoint: &EndpointSettings) -> Result<()> {
     if !endpoint.mac_address.is_empty() && !is_mac(&endpoint.mac_address) {
         return Err(Error::invalid(format!("invalid MAC address {}", endpoint.mac_address)));
     }
-    let options = endpoint.driver_opts.iter().flatten();
+    // Those of others are kept and shown; no driver reads them.
+    let options = endpoint.driver_opts.iter().flatten().filter(|(name, _)| name.starts_with(DOCKERS_OPTION));
     failures.extend(options.map(|(name, _)| format!("endpoint option {name} is not supported")));
     if endpoint.links.iter().flatten().next().is_some() {
         failures.push("endpoint links are not supported".to_owned());

@@ -287,6 +287,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unnecessary_wraps)] // the form of the field
     fn serde_cpuset(cpus: &str, mems: &str) -> Option<oci::Cpuset> {
         Some(oci::Cpuset { cpus: cpus.to_owned(), mems: mems.to_owned() })
     }
@@ -297,6 +298,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::large_stack_arrays)] // a row is a whole HostConfig
     fn what_contradicts_itself_is_refused() {
         const MIB: i64 = 1 << 20;
         let base = HostConfig::default;

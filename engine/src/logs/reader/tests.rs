@@ -300,5 +300,6 @@ fn a_writer_that_rotates_all_the_time_loses_nothing() {
         want
     });
     assert_eq!(progress, Progress::End);
-    assert!(text == want, "{} bytes in place of {}", text.len(), want.len());
+    let differs = text.lines().zip(want.lines()).find(|(got, want)| got != want);
+    assert!(text == want, "{} bytes in place of {}, first {differs:?}", text.len(), want.len());
 }

@@ -1,7 +1,8 @@
 //! Compares `knarr` with Debian's runc and crun: the same work, interleaved in the same rounds, so that a busy
 //! hour hits all alike. Quote the ratios; absolute times belong to the machine and the hour.
 //!
-//! `bench [ROUNDS]`, as root. Peers that cannot run in a cgroup layout are named and left out.
+//! `bench [ROUNDS [limits]]`, as root; with `limits` nothing but what these add to `create` on version 2. Peers that cannot
+//! run in a cgroup layout are named and left out.
 
 mod figures;
 mod subject;
@@ -15,12 +16,26 @@ use subject::{Load, Subject, Time, Work};
 
 const ROUNDS: usize = 30;
 
+/// Some pieces of work, done by all in as many rounds.
+type Works = fn(&[Subject], usize) -> Result<(), String>;
+type Comparison = (Layout, Works);
+
 fn main() -> ExitCode {
-    let rounds = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(ROUNDS);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let rounds = words.first().map_or(Ok(ROUNDS), |word| word.parse());
+    let comparisons: &[Comparison] = match words.get(1..).unwrap_or_default() {
+        [] => &[(Layout::Hybrid, everything), (Layout::Unified, everything)],
+        [word] if word == "limits" => &[(Layout::Unified, limits)],
+        _ => &[],
+    };
+    let (Ok(rounds @ 1..), [_, ..]) = (rounds, comparisons) else {
+        eprintln!("usage: bench [ROUNDS [limits]]");
+        return ExitCode::from(64);
+    };
     let mut failed = false;
-    for layout in [Layout::Hybrid, Layout::Unified] {
+    for &(layout, works) in comparisons {
         // A layout is a mount namespace, and a mount namespace belongs to a thread.
-        let compared = std::thread::spawn(move || compare(layout, rounds)).join();
+        let compared = std::thread::spawn(move || compare(layout, works, rounds)).join();
         if let Ok(Err(reason)) | Err(reason) = compared.map_err(|_| "the bench panicked".to_owned()) {
             eprintln!("bench: {layout:?}: {reason}");
             failed = true;
@@ -29,7 +44,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(failed))
 }
 
-fn compare(layout: Layout, rounds: usize) -> Result<(), String> {
+fn compare(layout: Layout, works: Works, rounds: usize) -> Result<(), String> {
     layout.enter()?;
     println!("## {layout:?} cgroups, {rounds} interleaved rounds, median (mean) in ms");
     suit_crun(layout);
@@ -41,18 +56,27 @@ fn compare(layout: Layout, rounds: usize) -> Result<(), String> {
             Err(reason) => println!("{} is left out: {}", runtime.name(), reason.trim()),
         }
     }
+    works(&subjects, rounds)
+}
+
+fn everything(subjects: &[Subject], rounds: usize) -> Result<(), String> {
     for work in [Work::Run, Work::Life, Work::Exec, Work::Stats, Work::Version] {
-        let subjects = those_able(&subjects, work);
+        let subjects = those_able(subjects, work);
         let times = interleave(&subjects, work, rounds)?;
         figures::print_times(work.name(), &subjects, &walls(&times));
     }
-    compare_loads(&subjects, Load::Filter, rounds)?;
-    compare_loads(&subjects, Load::Limits, rounds)?;
-    for subject in &subjects {
+    compare_loads(subjects, Load::Filter, rounds)?;
+    for subject in subjects {
         figures::print_costs(subject)?;
     }
+    limits(subjects, rounds)
+}
+
+/// What limits add: time, and calls.
+fn limits(subjects: &[Subject], rounds: usize) -> Result<(), String> {
+    compare_loads(subjects, Load::Limits, rounds)?;
     for load in [Load::Nothing, Load::Limits] {
-        for subject in those_able(&subjects, Work::Create(load)) {
+        for subject in those_able(subjects, Work::Create(load)) {
             figures::print_cgroup_calls(subject, load)?;
         }
     }
@@ -87,6 +111,7 @@ fn compare_loads(subjects: &[Subject], load: Load, rounds: usize) -> Result<(), 
     }
     for (work, times) in works.iter().zip(&times) {
         figures::print_times(work.name(), &subjects, &walls(times));
+        figures::print_times("of processor time", &subjects, &processors(times));
     }
     let [without, with] = &times;
     figures::print_differences("that is more by", &subjects, &walls(without), &walls(with));

@@ -76,6 +76,14 @@ pub(crate) fn may_filter_devices() -> bool {
     we_hold(SYS_RESOURCE)
 }
 
+/// The number of a whole disk, if there is one.
+fn a_disk() -> Option<(u32, u32)> {
+    let disk = fs::read_dir("/sys/block").ok()?.flatten().next()?;
+    let number = fs::read_to_string(disk.path().join("dev")).ok()?;
+    let (major, minor) = number.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 pub(crate) struct Subject {
     pub(crate) runtime: Runtime,
     pub(crate) program: PathBuf,
@@ -145,6 +153,15 @@ impl Subject {
         // On v1 crun knows no other file than blkio.weight, which is gone from the kernel.
         if self.layout == Layout::Unified && has("io") {
             limits["blockIO"] = json!({"weight": 500});
+            if let Some((major, minor)) = a_disk() {
+                let rate = json!([{"major": major, "minor": minor, "rate": 1 << 30}]);
+                for kind in ["ReadBps", "WriteBps", "ReadIOPS", "WriteIOPS"] {
+                    limits["blockIO"][format!("throttle{kind}Device")] = rate.clone();
+                }
+            }
+        }
+        if self.layout == Layout::Unified && has("cpu") {
+            limits["cpu"]["burst"] = json!(100_000);
         }
         if self.layout == Layout::Unified {
             limits["unified"] = json!({"cgroup.max.depth": "9", "cgroup.max.descendants": "99"});
