@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::remove::GONE;
 use super::{Container, Record, Status, end, exec, health, start};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
@@ -37,7 +38,12 @@ impl Engine {
     pub(crate) fn load_containers(&self) -> Result<()> {
         let folder = self.containers_folder();
         for entry in fs::read_dir(&folder).during("list", &folder)? {
-            let folder = entry.during("list", &folder)?.path();
+            let entry = entry.during("list", &folder)?;
+            let folder = entry.path();
+            if entry.file_name().to_string_lossy().starts_with(GONE) {
+                fs::remove_dir_all(&folder).during("remove", &folder)?;
+                continue;
+            }
             match Record::read(&folder) {
                 Ok(record) => self.know(Container::new(folder, record)),
                 // A create that was cut off left no record, and nobody was told of it.
@@ -61,6 +67,7 @@ impl Engine {
         if self.images.snapshots().contains_key(id) {
             self.images.remove_snapshot(id)?;
         }
+        self.remove_volumes_made_for(id)?;
         fs::remove_dir_all(folder).during("remove", folder)
     }
 

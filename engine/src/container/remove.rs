@@ -10,6 +10,9 @@ use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::volume;
 
+/// Begins the name of a container's folder that is about to go.
+pub(super) const GONE: &str = ".gone-";
+
 /// How to remove.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Remove {
@@ -97,7 +100,10 @@ impl Engine {
         if volumes {
             volume::remove_anonymous(self, &record)?;
         }
-        fs::remove_dir_all(&container.folder).during("remove", &container.folder)?;
+        // At one moment, or what is left would be taken for a create that was cut off.
+        let gone = container.folder.with_file_name(format!("{GONE}{}", container.id));
+        fs::rename(&container.folder, &gone).during("rename", &container.folder)?;
+        fs::remove_dir_all(&gone).during("remove", &gone)?;
         self.containers.remove(container);
         self.events.of_container("destroy", &record, &[]);
         container.drop_early();

@@ -60,6 +60,9 @@ pub(crate) struct Record {
     /// Options of the driver, as they were given.
     #[serde(default)]
     pub(crate) options: Option<BTreeMap<String, String>>,
+    /// The container that an anonymous volume was made for. If that never came to be, nobody knows of the volume.
+    #[serde(default)]
+    pub(crate) made_for: Option<String>,
 }
 
 impl Volume {
@@ -257,6 +260,7 @@ fn read(folder: &Path, name: &str) -> Result<Record> {
         created: Timestamp::from_second(metadata.ctime()).unwrap_or_default(),
         labels: generated.then(|| BTreeMap::from([(ANONYMOUS.to_owned(), String::new())])),
         options: None,
+        made_for: None,
     })
 }
 
@@ -265,7 +269,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::volume) fn record(labels: Labels) -> Record {
-        Record { created: Timestamp::from_second(1_700_000_000).unwrap(), labels, options: None }
+        Record { created: Timestamp::from_second(1_700_000_000).unwrap(), labels, options: None, made_for: None }
     }
 
     fn nobody(_: &str) -> BTreeSet<String> {

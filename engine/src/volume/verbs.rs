@@ -56,6 +56,7 @@ impl Engine {
         labels: Labels,
         claimant: Option<&str>,
     ) -> Result<Arc<Volume>> {
+        let made_for = claimant.filter(|_| name.is_empty()).map(str::to_owned);
         let (name, labels) = if name.is_empty() {
             let mut labels = labels.unwrap_or_default();
             labels.insert(ANONYMOUS.to_owned(), String::new());
@@ -64,7 +65,7 @@ impl Engine {
             check_name(name)?;
             (name.to_owned(), labels)
         };
-        let record = Record { created: Timestamp::now(), labels, options: None };
+        let record = Record { created: Timestamp::now(), labels, options: None, made_for };
         let (volume, made) = self.volumes.get_or_create(&name, record, claimant)?;
         if made {
             self.tell_volume("create", &name);
@@ -111,6 +112,12 @@ impl Engine {
             found => found?,
         };
         self.remove_volume(&volume)
+    }
+
+    /// Removes the anonymous volumes of a container that never came to be.
+    pub(crate) fn remove_volumes_made_for(&self, container: &str) -> Result<()> {
+        let its = |volume: &&Arc<Volume>| volume.record.made_for.as_deref() == Some(container);
+        self.volumes.all().iter().filter(its).try_for_each(|volume| self.remove_volume(volume))
     }
 
     fn remove_volume(&self, volume: &Volume) -> Result<()> {

@@ -324,3 +324,22 @@ fn a_second_engine_is_refused() {
         daemon.finish();
     });
 }
+
+/// Not a benchmark: what is printed is the figure, the limit is for a busy machine.
+#[test]
+fn fifty_containers_are_taken_over_soon() {
+    inside("states::fifty_containers_are_taken_over_soon", |site| {
+        let mut daemon = Daemon::new(site);
+        for number in 0..50 {
+            daemon.run(&format!("one{number}"), SLEEP, &json!({}));
+        }
+        let mut times: Vec<Duration> = (0..5).map(|_| daemon.replace()).collect();
+        times.sort();
+        println!("a start with fifty containers took {times:?}");
+        for number in 0..50 {
+            assert_eq!(daemon.status(&format!("one{number}")), "running");
+        }
+        assert!(times[0] < Duration::from_secs(10), "{times:?}");
+        daemon.finish();
+    });
+}
