@@ -126,8 +126,11 @@ impl Daemon {
         self.ask("GET", &format!("/containers/{name}/json"), &Value::Null).assert(200).json()
     }
 
+    /// By the list: one that is being removed is in it until it is gone.
     pub(crate) fn exists(&self, name: &str) -> bool {
-        self.ask("GET", &format!("/containers/{name}/json"), &Value::Null).status != 404
+        let list = self.ask("GET", "/containers/json?all=1", &Value::Null).assert(200).json();
+        let is = |one: &Value| one["Names"][0].as_str() == Some(&format!("/{name}"));
+        list.as_array().expect("a list").iter().any(is)
     }
 
     #[track_caller]
