@@ -74,7 +74,7 @@ fn an_end_that_nobody_saw_is_noted() {
             &[
                 "sh",
                 "-c",
-                "[ ! -e /go ] || exec sleep 1000; while [ ! -e /go ]; do usleep 20000; done; exit 7",
+                "[ ! -e /went ] || exec sleep 1000; : > /went; while [ ! -e /go ]; do usleep 20000; done; exit 7",
             ],
             &again,
         );
