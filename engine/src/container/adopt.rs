@@ -26,6 +26,7 @@ enum Process {
 }
 
 /// What is to be done when the run of a container is cleared away.
+#[derive(Clone, Copy)]
 enum Next {
     Nothing,
     /// The delay before the next start, or no start.

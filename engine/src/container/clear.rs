@@ -40,7 +40,9 @@ impl Engine {
             oci::shared_memory::unmount_left(&container.folder),
             unmount_root(&run),
         ];
-        steps.into_iter().for_each(|step| warn_of(&record, step));
+        for step in steps {
+            warn_of(&record, step);
+        }
     }
 
     /// The last part of [`Engine::clear`].

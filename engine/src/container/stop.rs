@@ -47,11 +47,7 @@ impl Engine {
         let ended = |turn: &super::Turn| turn.ends > ends || turn.removed;
         if let Err(error) = signalled {
             // It may have ended by itself meanwhile.
-            return if container.wait_until(Some(ALREADY_ENDED), ended) {
-                Ok(())
-            } else {
-                Err(error)
-            };
+            return if container.wait_until(Some(ALREADY_ENDED), ended) { Ok(()) } else { Err(error) };
         }
         if container.record().state.status == Status::Paused {
             Runtime::named(&self.settings, &container.record().host_config.runtime)?.resume(&container.id)?;

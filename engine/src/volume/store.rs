@@ -269,7 +269,12 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::volume) fn record(labels: Labels) -> Record {
-        Record { created: Timestamp::from_second(1_700_000_000).unwrap(), labels, options: None, made_for: None }
+        Record {
+            created: Timestamp::from_second(1_700_000_000).unwrap(),
+            labels,
+            options: None,
+            made_for: None,
+        }
     }
 
     fn nobody(_: &str) -> BTreeSet<String> {

@@ -126,8 +126,11 @@ impl Daemon {
         self.ask("GET", &format!("/containers/{name}/json"), &Value::Null).assert(200).json()
     }
 
+    /// By the list: one that is being removed is in it until it is gone.
     pub(crate) fn exists(&self, name: &str) -> bool {
-        self.ask("GET", &format!("/containers/{name}/json"), &Value::Null).status != 404
+        let list = self.ask("GET", "/containers/json?all=1", &Value::Null).assert(200).json();
+        let is = |one: &Value| one["Names"][0].as_str() == Some(&format!("/{name}"));
+        list.as_array().expect("a list").iter().any(is)
     }
 
     #[track_caller]
@@ -161,15 +164,6 @@ impl Daemon {
         self.dir.join("run/c").join(&id[..16])
     }
 
-    /// Processes with the text in their command line.
-    pub(crate) fn processes_with(&self, text: &str) -> Vec<i32> {
-        let is = |pid: &i32| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(text)
-        };
-        processes().into_iter().filter(is).collect()
-    }
-
     // ---- the gate -------------------------------------------------------------------------------------------------
 
     /// Lets the runtime `gate` wait where `place` says: `before-start`, `after-create` ...
@@ -185,7 +179,7 @@ impl Daemon {
     pub(crate) fn open_gate(&self, place: &str) {
         fs::remove_file(self.dir.join(format!("closed-{place}"))).expect("open the gate");
         // Nobody waits there any more who could do harm later.
-        eventually("the gate is passed", || self.processes_with("/gate\0--root").is_empty().then_some(()));
+        eventually("the gate is passed", || processes_with("/gate\0--root").is_empty().then_some(()));
     }
 
     // ---- the end --------------------------------------------------------------------------------------------------
@@ -272,6 +266,15 @@ impl Drop for Daemon {
             let _ = child.kill().and_then(|()| child.wait()); // it may have ended
         }
     }
+}
+
+/// Processes with the text in their command line.
+pub(crate) fn processes_with(text: &str) -> Vec<i32> {
+    let is = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    };
+    processes().into_iter().filter(is).collect()
 }
 
 /// All in this namespace that live, but us and the one that reaps.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use knarr_integration::{Value, eventually, json, sys};
 
-use crate::daemon::{Daemon, lives};
+use crate::daemon::{Daemon, lives, processes_with};
 use crate::nest::inside;
 
 const SLEEP: &[&str] = &["sleep", "1000"];
@@ -74,7 +74,7 @@ fn an_end_that_nobody_saw_is_noted() {
             &[
                 "sh",
                 "-c",
-                "[ ! -e /go ] || exec sleep 1000; while [ ! -e /go ]; do usleep 20000; done; exit 7",
+                "[ ! -e /went ] || exec sleep 1000; : > /went; while [ ! -e /go ]; do usleep 20000; done; exit 7",
             ],
             &again,
         );
@@ -111,7 +111,7 @@ fn an_end_that_nobody_knows_has_code_255() {
         let mut daemon = Daemon::new(site);
         let id = daemon.run("one", SLEEP, &json!({}));
         let (pid, folder) = (daemon.pid("one"), daemon.run_folder(&id));
-        let monitors = daemon.processes_with(&folder.to_string_lossy());
+        let monitors = processes_with(&folder.to_string_lossy());
         assert_eq!(monitors.len(), 1);
         daemon.kill();
         for pid in [monitors[0], pid] {
