@@ -155,7 +155,7 @@ fn joining_what_is_not_there_names_process_and_cgroup() {
     let pid = rustix::process::getpid();
     let text = text(&child.join(pid, Already::Nowhere).unwrap_err());
     assert!(text.starts_with(&format!("error adding pid {} to cgroups /", pid.as_raw_nonzero())), "{text}");
-    assert!(text.ends_with("/no: no such file or directory"), "{text}");
+    assert!(text.ends_with("/no/cgroup.procs: no such file or directory"), "{text}");
 }
 
 #[test]
