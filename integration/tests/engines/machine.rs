@@ -59,12 +59,13 @@ fn docker_cgroupfs(site: &Site, runtime: Runtime) -> Engine {
     docker(site, "v2-docker-fs", runtime, "native.cgroupdriver=cgroupfs")
 }
 
+/// Podman takes paths of at most 50 bytes, so the names are short.
 fn podman_systemd(site: &Site, runtime: Runtime) -> Engine {
-    podman(site, "v2-podman-systemd", runtime, "systemd")
+    podman(site, "pod-sd", runtime, "systemd")
 }
 
 fn podman_cgroupfs(site: &Site, runtime: Runtime) -> Engine {
-    podman(site, "v2-podman-fs", runtime, "cgroupfs")
+    podman(site, "pod-fs", runtime, "cgroupfs")
 }
 
 /// Without a network, which would need drivers and rules.
@@ -87,7 +88,7 @@ fn podman(site: &Site, name: &str, runtime: Runtime, manager: &str) -> Engine {
 
 /// In a cgroup below the user's own systemd, as in a session.
 fn podman_user(site: &Site, runtime: Runtime) -> Engine {
-    let mut engine = Engine::new(site, "v2-podman-user", runtime);
+    let mut engine = Engine::new(site, "pod-us", runtime);
     engine.find_cgroups(cgroups_of_containers);
     engine.states(PathBuf::from(format!("/run/user/{USER}/runc")));
     chown(&engine.dir, Some(USER), Some(USER)).expect("give the directory to the user");
