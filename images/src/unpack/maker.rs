@@ -3,14 +3,14 @@
 //! The order for each file: create, content, owner, extended attributes (a change of owner or content drops capabilities),
 //! set-id bits (a change of owner drops them), times.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, XattrFlags, chmodat, chownat, fchmod, fchown, ftruncate, futimens,
-    linkat, lsetxattr, makedev, mknodat, openat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, FileType, Mode, OFlags, XattrFlags, chmodat, chownat, fchmod, fchown, fstat, ftruncate,
+    futimens, linkat, lsetxattr, makedev, mknodat, openat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pwrite};
 use rustix::process::{fchdir, umask};
@@ -190,7 +190,7 @@ impl Maker {
             self.set_xattrs_at(parent, leaf)?;
         }
         if entry.mode & SET_ID != 0 && entry.kind != Kind::Symlink {
-            chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty()).map_err(failed)?;
+            set_mode(parent, name, Mode::from_raw_mode(entry.mode)).map_err(failed)?;
         }
         let times = timestamps(entry.mtime, entry.atime);
         utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
@@ -224,10 +224,45 @@ impl Open {
     }
 }
 
+/// Sets the mode of what cannot be opened. A link that has taken its place meanwhile is not followed: fchmodat(2) would
+/// follow it out of the root.
+fn set_mode(parent: BorrowedFd<'_>, name: &[u8], mode: Mode) -> std::result::Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(parent, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    // A descriptor of this kind has no fchmod(2); its name in /proc is it and nothing else.
+    chmodat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), mode, AtFlags::empty())
+}
+
 fn file_type(kind: Kind) -> FileType {
     match kind {
         Kind::CharDevice => FileType::CharacterDevice,
         Kind::BlockDevice => FileType::BlockDevice,
         _ => FileType::Fifo,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_mode_is_that_of_the_file_and_never_that_of_a_links_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&victim, folder.path().join("link")).unwrap();
+        let parent = File::open(folder.path()).unwrap();
+        let mode = Mode::from_raw_mode(0o6755);
+        assert_eq!(set_mode(parent.as_fd(), b"link", mode), Err(Errno::LOOP));
+        assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o7777, 0o600);
+        set_mode(parent.as_fd(), b"victim", mode).unwrap();
+        assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o7777, 0o6755);
     }
 }
