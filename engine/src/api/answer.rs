@@ -1,6 +1,6 @@
 //! Answers: JSON, streams, errors, and the headers that every one of them has.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,7 +10,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, SERVER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::NEWEST;
 use super::peer::{InDoubt, Peer};
@@ -22,15 +22,19 @@ pub(super) type Answer = Response<Body>;
 pub(super) enum Body {
     Whole(Bytes),
     /// Chunk by chunk, as they come, until the client has gone.
-    Stream(mpsc::Receiver<Bytes>, Gone),
+    Stream(mpsc::Receiver<Bytes>, Gone, Broken),
 }
+
+/// Told before the end of the chunks if that is too early. The connection then ends without the end of the body, or a client
+/// would take what it has for all.
+pub(super) type Broken = Option<oneshot::Receiver<()>>;
 
 type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Body {
     /// Lets the client's end be that of a stream as well.
     pub(super) fn end_with(&mut self, peer: Peer) {
-        if let Self::Stream(_, gone) = self {
+        if let Self::Stream(_, gone, _) = self {
             *gone = Box::pin(async move { peer.gone(InDoubt::Gone).await });
         }
     }
@@ -38,17 +42,21 @@ impl Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match &mut *self {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Stream(chunks, gone) => match chunks.poll_recv(context) {
-                Poll::Ready(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk)))),
+            Self::Stream(chunks, gone, broken) => match chunks.poll_recv(context) {
+                Poll::Ready(Some(chunk)) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                Poll::Ready(None) => {
+                    let is_broken = broken.take().is_some_and(|mut broken| broken.try_recv().is_ok());
+                    Poll::Ready(is_broken.then(|| Err(io::ErrorKind::UnexpectedEof.into())))
+                }
                 Poll::Pending => gone.as_mut().poll(context).map(|()| None),
             },
         }
@@ -89,7 +97,13 @@ pub(super) fn ok(value: &impl Serialize) -> Answer {
 }
 
 pub(super) fn stream(content_type: &'static str, chunks: mpsc::Receiver<Bytes>) -> Answer {
-    build(StatusCode::OK, Some(content_type), Body::Stream(chunks, Box::pin(std::future::pending())))
+    breakable(content_type, chunks, None)
+}
+
+/// A stream that may end before its end.
+pub(super) fn breakable(content_type: &'static str, chunks: mpsc::Receiver<Bytes>, broken: Broken) -> Answer {
+    let gone = Box::pin(std::future::pending());
+    build(StatusCode::OK, Some(content_type), Body::Stream(chunks, gone, broken))
 }
 
 /// Clients compare the content type of errors with exactly this one.

@@ -51,14 +51,33 @@ impl Write for Chunks {
     }
 }
 
-/// Runs `work` in a thread and answers with what it writes. An error before the first chunk is the answer.
+/// Runs `work` in a thread and answers with what it writes. An error before the first chunk is the answer; a later one
+/// breaks the connection.
 pub(super) async fn answer(
     content_type: &'static str,
     work: impl FnOnce(&mut Chunks) -> Result<()> + Send + 'static,
 ) -> Answer {
-    let (outcome, chunks) = begin(work).await;
+    let (sender, chunks) = mpsc::channel(WAITING);
+    let (begun, has_begun) = oneshot::channel();
+    let (breaks, broken) = oneshot::channel();
+    let mut writer = Chunks { sender, begun: Some(begun) };
+    let work = tokio::task::spawn_blocking(move || {
+        let outcome = work(&mut writer);
+        // Without a chunk it is the answer's status; after one it can only break the stream.
+        if let (Err(error), None) = (&outcome, &writer.begun) {
+            crate::log::debug(error);
+            let _ = breaks.send(()); // the client may have gone
+        }
+        outcome
+    });
+    let outcome = tokio::select! {
+        Ok(()) = has_begun => Ok(()),
+        outcome = work => {
+            outcome.unwrap_or_else(|error| Err(Error::system(format!("a thread has failed: {error}"))))
+        }
+    };
     match outcome {
-        Ok(()) => answer::stream(content_type, chunks),
+        Ok(()) => answer::breakable(content_type, chunks, Some(broken)),
         Err(error) => answer::error(&error),
     }
 }
@@ -81,26 +100,28 @@ pub(super) async fn progress(work: impl FnOnce(&mut Chunks) -> Result<()> + Send
     .await
 }
 
-/// Waits until `work` has written or has ended.
-pub(super) async fn begin(
-    work: impl FnOnce(&mut Chunks) -> Result<()> + Send + 'static,
-) -> (Result<()>, mpsc::Receiver<Bytes>) {
-    let (sender, chunks) = mpsc::channel(WAITING);
-    let (begun, has_begun) = oneshot::channel();
-    let mut writer = Chunks { sender, begun: Some(begun) };
-    let work = tokio::task::spawn_blocking(move || {
-        let outcome = work(&mut writer);
-        // Without a chunk it is the answer's status; after one it can only end the stream.
-        if let (Err(error), None) = (&outcome, &writer.begun) {
-            crate::log::debug(error);
-        }
-        outcome
-    });
-    tokio::pin!(work);
-    tokio::select! {
-        Ok(()) = has_begun => (Ok(()), chunks),
-        outcome = &mut work => {
-            (outcome.unwrap_or_else(|error| Err(Error::system(format!("a thread has failed: {error}")))), chunks)
-        }
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_fails_does_not_end_as_if_it_were_complete() {
+        let complete = answer("text/plain", |chunks| {
+            chunks.send("all").unwrap();
+            Ok(())
+        })
+        .await;
+        assert_eq!(complete.into_body().collect().await.unwrap().to_bytes(), "all");
+        let broken = answer("text/plain", |chunks| {
+            chunks.send("half").unwrap();
+            Err(Error::system("the disk is gone"))
+        })
+        .await;
+        assert_eq!(broken.status(), 200);
+        assert!(broken.into_body().collect().await.is_err());
+        let refused = answer("text/plain", |_| Err(Error::conflict("busy"))).await;
+        assert_eq!(refused.status(), 409);
     }
 }
