@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use knarr_images::Store;
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) execs: Execs,
     pub(crate) networks: Networks,
     pub(crate) volumes: Volumes,
+    /// It stops all containers before it ends: no policy starts one again.
+    pub(crate) stopping: AtomicBool,
     /// Held as long as the process lives.
     _alone: File,
 }
@@ -157,6 +160,7 @@ impl Engine {
             events: Events::new(),
             containers: Containers::default(),
             execs: Execs::default(),
+            stopping: AtomicBool::new(false),
             settings,
             _alone: alone,
         });

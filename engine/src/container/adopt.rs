@@ -190,8 +190,10 @@ impl Engine {
         Ok(match record.state.status {
             Status::Restarting => Next::AfterEnd(Some(Duration::ZERO)),
             Status::Exited if record.host_config.auto_remove => Next::AfterEnd(None),
-            // `always` means also after a stop by hand, once the engine is new.
-            _ if policy == "always" && record.state.started.is_some() => Next::Start,
+            // `always` means also after a stop by hand, once the engine is new; the other also after the engine's own stop.
+            _ if record.state.started.is_none() => Next::Nothing,
+            _ if policy == "always" => Next::Start,
+            _ if policy == "unless-stopped" && !record.stopped_by_hand => Next::Start,
             _ => Next::Nothing,
         })
     }

@@ -40,21 +40,25 @@ impl Engine {
         for mode in [&mut host_config.network_mode, &mut host_config.pid_mode, &mut host_config.ipc_mode] {
             self.name_by_id(mode)?;
         }
+        let mut command =
+            config.entrypoint.iter().chain(&config.cmd).flat_map(|words| words.0.iter().cloned());
+        let path = command.next().ok_or_else(|| Error::invalid("no command specified"))?;
+        let args = command.collect();
         let id = new_id()?;
-        let name = self.take_name(name, &id)?;
         if config.hostname.is_empty() && !host_config.network_mode.starts_with("container:") {
             config.hostname = match host_config.network_mode.as_str() {
                 "host" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
                 _ => id.get(..12).unwrap_or(&id).to_owned(),
             };
         }
-        let mut command =
-            config.entrypoint.iter().chain(&config.cmd).flat_map(|words| words.0.iter().cloned());
-        let path = command.next().ok_or_else(|| Error::invalid("no command specified"))?;
+        // Nothing fails between this and what gives it back.
+        let name = self.take_name(name, &id)?;
+        let networks = networks(&host_config.network_mode, networking_config);
         let record = Record {
-            args: command.collect(),
+            args,
             path,
-            networks: networks(&host_config.network_mode, networking_config),
+            asked_macs: asked_macs(&networks),
+            networks,
             id: id.clone(),
             name: name.clone(),
             created: Timestamp::now(),
@@ -66,6 +70,7 @@ impl Engine {
             ports: BTreeMap::new(),
             state: State::default(),
             restart_count: 0,
+            short_runs: 0,
             stopped_by_hand: false,
             removing: false,
             removing_volumes: false,
@@ -90,8 +95,9 @@ impl Engine {
             return Err(error);
         }
         let container = Arc::new(Container::new(folder, record));
+        // Who hears of it finds it.
+        self.containers.insert(Arc::clone(&container));
         self.events.of_container("create", &container.record(), &[]);
-        self.containers.insert(container);
         Ok(())
     }
 
@@ -134,6 +140,11 @@ fn networks(mode: &str, asked: NetworkingConfig) -> BTreeMap<String, EndpointSet
         asked.endpoints_config.into_iter().map(|(name, settings)| (called(name), settings)).collect();
     networks.entry(mode.to_owned()).or_default();
     networks
+}
+
+fn asked_macs(networks: &BTreeMap<String, EndpointSettings>) -> BTreeMap<String, String> {
+    let asked = networks.iter().filter(|(_, endpoint)| !endpoint.mac_address.is_empty());
+    asked.map(|(name, endpoint)| (name.clone(), endpoint.mac_address.clone())).collect()
 }
 
 /// 32 random bytes in hexadecimal. The first twelve are never all digits: that would be a number to some tools.

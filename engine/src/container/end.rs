@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
@@ -84,7 +85,8 @@ impl Engine {
         let record = container.record();
         let memory_ran_out = record.memory_cgroup.as_deref().is_some_and(|cgroup| oom::kills(cgroup) > 0);
         self.clear_all_but_folder(container);
-        let again = restart::delay(&record, exit.code, exit.finished);
+        let again = restart::delay(&record, exit.code, exit.finished)
+            .filter(|_| !self.stopping.load(Ordering::Relaxed));
         let before = record;
         let record = container.change(|record| end(record, &exit, memory_ran_out, again.is_some()))?;
         // Only now: until the record had it, the folder alone knew how the process ended.
@@ -115,6 +117,7 @@ fn end(record: &mut Record, exit: &Exit, memory_ran_out: bool, again: bool) {
     state.exit_code = if memory_ran_out && exit.code == LOST { KILLED } else { exit.code };
     state.finished = Some(exit.finished);
     state.oom_killed = memory_ran_out;
+    record.short_runs = if restart::was_long(record, exit.finished) { 0 } else { record.short_runs + 1 };
     forget_run(record);
     if again {
         record.restart_count += 1;
@@ -126,5 +129,5 @@ pub(super) fn forget_run(record: &mut Record) {
     record.state.pid = 0;
     record.memory_cgroup = None;
     record.ports = BTreeMap::new();
-    network::forget_addresses(&mut record.networks);
+    network::forget_addresses(record);
 }

@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder, File};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -21,6 +22,8 @@ use crate::wire::{ExecCreate, ExecInspect, ExecProcess};
 /// Exit codes of a process that could not start.
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
+/// How long the exit code of one is known, at least; Docker forgets it after as long.
+const KEPT: Duration = Duration::from_mins(5);
 
 /// One process that was asked for.
 pub(crate) struct Exec {
@@ -35,7 +38,20 @@ struct State {
     started: bool,
     running: bool,
     exit_code: Option<i32>,
+    ended: Option<Instant>,
     pid: i32,
+}
+
+impl State {
+    fn end(&mut self, exit_code: i32) {
+        self.running = false;
+        self.exit_code = Some(exit_code);
+        self.ended = Some(Instant::now());
+    }
+
+    fn is_old(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.elapsed() > KEPT)
+    }
 }
 
 /// All of an engine, by ID. They go with their container's run.
@@ -94,7 +110,10 @@ impl Engine {
         let id = create::new_id()?;
         let action = format!("exec_create: {}", asked.cmd.join(" "));
         let exec = Exec { id: id.clone(), container: Arc::clone(&container), asked, state: Mutex::default() };
-        lock(&self.execs.0).insert(id.clone(), Arc::new(exec));
+        let mut execs = lock(&self.execs.0);
+        execs.retain(|_, exec| !lock(&exec.state).is_old());
+        execs.insert(id.clone(), Arc::new(exec));
+        drop(execs);
         self.events.of_container(action, &container.record(), &[("execID", id.clone())]);
         Ok(id)
     }
@@ -116,17 +135,19 @@ impl Engine {
             state.running = true;
         }
         let asked = &exec.asked;
-        let (sender, stream) = oneshot::channel();
-        let (settle, recorded) = oneshot::channel();
+        let name = format!("exec {}", id.get(..12).unwrap_or(id));
         if how.detach {
             let (launched, connection) = self.launch_exec(&exec, how, None)?;
-            self.follow_exec(exec, launched, connection, settle)?;
+            let engine = Arc::clone(self);
+            start::spawn(name, move || engine.wait_for_exec(&exec, launched, connection))?;
             return Ok(None);
         }
+        let (sender, stream) = oneshot::channel();
+        let (settle, recorded) = oneshot::channel();
         let streams =
             Streams { stdin: asked.attach_stdin, stdout: asked.attach_stdout, stderr: asked.attach_stderr };
         let (engine, terminal) = (Arc::clone(self), how.terminal);
-        start::spawn(format!("exec {}", id.get(..12).unwrap_or(id)), move || {
+        start::spawn(name, move || {
             match engine.launch_exec(&exec, how, Some((streams, sender))) {
                 Ok((monitor, connection)) => engine.wait_for_exec(&exec, monitor, connection),
                 Err(error) => log::debug(&error),
@@ -134,20 +155,6 @@ impl Engine {
             let _ = settle.send(()); // the client may have gone
         })?;
         Ok(Some(Attached { terminal, stream, recorded: Some(recorded) }))
-    }
-
-    fn follow_exec(
-        self: &Arc<Self>,
-        exec: Arc<Exec>,
-        monitor: std::process::Child,
-        connection: Connection,
-        settle: oneshot::Sender<()>,
-    ) -> Result<()> {
-        let engine = Arc::clone(self);
-        start::spawn(format!("exec {}", exec.id.get(..12).unwrap_or(&exec.id)), move || {
-            engine.wait_for_exec(&exec, monitor, connection);
-            let _ = settle.send(()); // nobody has to wait for it
-        })
     }
 
     /// Starts the monitor with the process. A client is attached before the first byte.
@@ -190,11 +197,7 @@ impl Engine {
                     message: format!("OCI runtime exec failed: {}: unknown", error.message),
                     ..error
                 };
-                {
-                    let mut state = lock(&exec.state);
-                    state.running = false;
-                    state.exit_code = Some(exit_code_of(&error.message));
-                }
+                lock(&exec.state).end(exit_code_of(&error.message));
                 self.remove_exec_folder(exec);
                 if let Some((_, sender)) = client {
                     let _ = sender.send(Err(error.clone())); // it may have hung up
@@ -233,11 +236,7 @@ impl Engine {
             log::warn(&error);
         }
         let code = exit.map_or(super::end::LOST, |exit| exit.code);
-        {
-            let mut state = lock(&exec.state);
-            state.running = false;
-            state.exit_code = Some(code);
-        }
+        lock(&exec.state).end(code);
         self.remove_exec_folder(exec);
         let special = [("execID", exec.id.clone()), ("exitCode", code.to_string())];
         self.events.of_container("exec_die", &exec.container.record(), &special);
@@ -316,4 +315,19 @@ fn check_running(record: &Record, name: &str) -> Result<()> {
 fn exit_code_of(message: &str) -> i32 {
     let missing = ["executable file not found", "no such file or directory"];
     if missing.iter().any(|words| message.contains(words)) { NOT_FOUND } else { NOT_EXECUTABLE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_known_for_a_while() {
+        let mut state = State::default();
+        assert!(!state.is_old(), "it has not ended");
+        state.end(3);
+        assert_eq!((state.exit_code, state.is_old()), (Some(3), false));
+        state.ended = Instant::now().checked_sub(KEPT + Duration::from_secs(1));
+        assert!(state.is_old());
+    }
 }

@@ -154,6 +154,13 @@ fn run(engine: &Engine, container: &Container, check: &Check) -> Result<Probe> {
     let mut words = engine.runtime_of(&record)?.words().into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).arg("exec").arg("--process").arg(&process).arg("--pid-file").arg(&pid_file);
+    // That of the probe before would name a process that may be anybody's now.
+    match fs::remove_file(&pid_file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).during("remove", &pid_file);
+        }
+        _ => {}
+    }
     let (reader, writer) = std::io::pipe().while_doing("pipe")?;
     command.arg(&container.id).stdin(Stdio::null());
     command.stdout(writer.try_clone().while_doing("dup")?).stderr(writer);
@@ -195,16 +202,17 @@ impl Output {
         let mut open = true;
         loop {
             let left = until.saturating_duration_since(Instant::now());
+            // Also of one that writes without end.
+            if left.is_zero() {
+                kill(child, pid_file)?;
+                return Ok(TOO_LONG);
+            }
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             if open {
                 fds.push(PollFd::new(&self.reader, PollFlags::IN));
             }
             let timeout = Timespec::try_from(left).ok();
             match poll(&mut fds, timeout.as_ref()) {
-                Ok(0) => {
-                    kill(child, pid_file)?;
-                    return Ok(TOO_LONG);
-                }
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error).while_doing("poll"),
             }

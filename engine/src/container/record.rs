@@ -39,8 +39,14 @@ pub(crate) struct Record {
     /// Host ports of the current run, by `PORT/PROTOCOL`.
     pub(crate) ports: BTreeMap<String, Vec<PortBinding>>,
     pub(crate) state: State,
+    /// MAC addresses that were asked for, by network: they are the container's in every run.
+    #[serde(default)]
+    pub(crate) asked_macs: BTreeMap<String, String>,
     /// Starts that the restart policy made since a user's.
     pub(crate) restart_count: u32,
+    /// Ends in a row of runs that were too short to show that the container works.
+    #[serde(default)]
+    pub(crate) short_runs: u32,
     /// A user stopped it: the policy lets it be.
     pub(crate) stopped_by_hand: bool,
     /// A removal has begun and has to be finished.

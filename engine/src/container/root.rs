@@ -56,15 +56,15 @@ impl Engine {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(&view, c".", flags, Mode::empty()).while_doing("open the root")?;
         for planned in volume::sources(self, record)? {
-            if let volume::Source::Bind { path, .. } = &planned.source {
-                bind(root.as_fd(), path, &planned.target)?;
+            if let volume::Source::Bind { path, access, .. } = &planned.source {
+                bind(root.as_fd(), path, &planned.target, *access)?;
             }
         }
         Ok(root)
     }
 }
 
-fn bind(root: BorrowedFd<'_>, source: &Path, target: &str) -> Result<()> {
+fn bind(root: BorrowedFd<'_>, source: &Path, target: &str, access: volume::Access) -> Result<()> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = match open_tree(rustix::fs::CWD, source, flags) {
@@ -73,6 +73,10 @@ fn bind(root: BorrowedFd<'_>, source: &Path, target: &str) -> Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error).during("open", source),
     };
+    // A link of the container may lead here, whatever the path was that somebody asked for.
+    if access != volume::Access::Writable {
+        sys::make_read_only(&tree).while_doing(format_args!("mount_setattr for {target}"))?;
+    }
     let folder = fs::metadata(source).during("look at", source)?.is_dir();
     let place = match open(root, target, OFlags::PATH) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(root, target, folder)?,

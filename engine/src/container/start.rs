@@ -57,6 +57,7 @@ impl Engine {
         container.change(|record| {
             record.stopped_by_hand = false;
             record.restart_count = 0;
+            record.short_runs = 0;
         })?;
         let started = self.launch(&container);
         drop(act);

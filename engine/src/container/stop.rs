@@ -1,10 +1,11 @@
 //! A stop: the container's own signal, a time to act on it, and SIGKILL.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::kill::{ALREADY_ENDED, signal_number};
-use super::{Container, Done, Status};
+use super::{Container, Done, Record, Status};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::runtime::Runtime;
@@ -21,12 +22,18 @@ pub(crate) struct Stop {
     pub(crate) timeout: Option<i64>,
 }
 
+impl Stop {
+    fn signal_for(&self, record: &Record) -> Result<i32> {
+        let own = Some(record.config.stop_signal.as_str()).filter(|own| !own.is_empty());
+        signal_number(self.signal.as_deref().or(own).unwrap_or("TERM"))
+    }
+}
+
 impl Engine {
     pub(crate) fn stop(self: &Arc<Self>, name: &str, stop: &Stop) -> Result<Done> {
         let container = self.containers.find(name)?;
         let record = container.record();
-        let own = Some(record.config.stop_signal.as_str()).filter(|own| !own.is_empty());
-        let signal = signal_number(stop.signal.as_deref().or(own).unwrap_or("TERM"))?;
+        let signal = stop.signal_for(&record)?;
         let timeout = stop.timeout.or(record.config.stop_timeout).unwrap_or(PATIENCE);
         if !record.state.status.is_running() {
             return Ok(Done::Already);
@@ -36,6 +43,10 @@ impl Engine {
             give_up_restart(&container)?;
         } else {
             self.end(&container, signal, timeout)?;
+            // It may have ended by itself before, and been judged as one that nobody stops.
+            if container.record().state.status == Status::Restarting {
+                give_up_restart(&container)?;
+            }
         }
         self.events.of_container("stop", &container.record(), &[]);
         Ok(Done::Changed)
@@ -56,13 +67,18 @@ impl Engine {
         if container.wait_until(limit, ended) { Ok(()) } else { self.kill_and_wait(container) }
     }
 
-    /// Stops all containers, at the same time, before the engine ends.
+    /// Stops all containers, at the same time, before the engine ends. No user does: the next engine starts again what its
+    /// policy wants.
     pub(crate) fn stop_all(self: &Arc<Self>) {
-        let timeout = i64::try_from(self.settings.shutdown_timeout).ok();
+        self.stopping.store(true, Ordering::Relaxed);
+        let timeout = i64::try_from(self.settings.shutdown_timeout).unwrap_or(i64::MAX);
+        let up = |container: &Arc<Container>| container.record().state.status.is_up();
         std::thread::scope(|scope| {
-            for container in self.containers.all() {
+            for container in self.containers.all().into_iter().filter(up) {
                 scope.spawn(move || {
-                    if let Err(error) = self.stop(&container.id, &Stop { signal: None, timeout }) {
+                    let signal = Stop::default().signal_for(&container.record());
+                    let ended = signal.and_then(|signal| self.end(&container, signal, timeout));
+                    if let Err(error) = ended {
                         crate::log::warn(
                             &error.within(format!("stop container {}", container.record().short_id())),
                         );

@@ -255,11 +255,12 @@ pub(crate) fn tell(events: &Events, action: &str, record: &Record, name: &str, e
     events.publish("network", action, &endpoint.network_id, attributes.into());
 }
 
-/// A container that does not run has no addresses.
-pub(crate) fn forget_addresses(networks: &mut BTreeMap<String, EndpointSettings>) {
-    for endpoint in networks.values_mut() {
+/// A container that does not run has no addresses but those that were asked for.
+pub(crate) fn forget_addresses(record: &mut Record) {
+    for (name, endpoint) in &mut record.networks {
         let asked = std::mem::take(endpoint);
         *endpoint = EndpointSettings {
+            mac_address: record.asked_macs.get(name).cloned().unwrap_or_default(),
             ipam_config: asked.ipam_config,
             links: asked.links,
             aliases: asked.aliases,

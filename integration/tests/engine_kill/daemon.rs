@@ -19,6 +19,8 @@ pub(crate) struct Daemon {
     cgroup: String,
     mark: String,
     child: Option<Child>,
+    /// More flags, from the next start on.
+    pub(crate) flags: Vec<&'static str>,
     /// What the image store has without containers.
     images: BTreeSet<PathBuf>,
 }
@@ -34,6 +36,7 @@ impl Daemon {
             cgroup: site.cgroup(),
             mark: site.mark.clone(),
             child: None,
+            flags: Vec::new(),
             images: BTreeSet::new(),
         };
         daemon.start();
@@ -54,7 +57,7 @@ impl Daemon {
             .arg("--pidfile")
             .arg(at("pid"));
         command.arg("--host").arg(format!("unix://{}", self.dir.join("sock").display()));
-        command.args(["--cgroup-parent", &self.cgroup]);
+        command.args(["--cgroup-parent", &self.cgroup]).args(&self.flags);
         command.arg("--add-runtime").arg(format!("gate={}", self.dir.join("gate").display()));
         command
     }
@@ -70,6 +73,15 @@ impl Daemon {
             self.client.ask("GET", "/_ping", b"").ok()
         });
         began.elapsed()
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) fn end(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("end knarrd");
+        let ended = wait::exit_within(&mut child, wait::PATIENCE);
+        assert!(ended.is_some_and(|status| status.success()), "knarrd has not ended well: {}", self.log());
     }
 
     pub(crate) fn kill(&mut self) {
@@ -198,14 +210,12 @@ impl Daemon {
             !rules.contains("elements = { tcp") && !rules.contains(" . tcp . "),
             "ports are published: {rules}"
         );
-        let links = Command::new("ip").args(["-o", "link"]).output().expect("run ip");
-        let links = String::from_utf8_lossy(&links.stdout).into_owned();
-        assert!(!links.contains("veth"), "links: {links}");
-        let child = self.child.as_mut().expect("it runs");
-        let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("end knarrd");
-        let ended = wait::exit_within(child, wait::PATIENCE);
-        assert!(ended.is_some_and(|status| status.success()), "knarrd has not ended well: {}", self.log());
+        // The kernel takes its time with them, and nobody waits for it.
+        eventually("no link is left", || {
+            let links = Command::new("ip").args(["-o", "link"]).output().expect("run ip");
+            (!String::from_utf8_lossy(&links.stdout).contains("veth")).then_some(())
+        });
+        self.end();
         self.assert_nothing_left();
     }
 

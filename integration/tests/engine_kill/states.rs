@@ -100,6 +100,77 @@ fn an_end_that_nobody_saw_is_noted() {
     });
 }
 
+#[test]
+fn an_address_that_was_asked_for_stays() {
+    inside("states::an_address_that_was_asked_for_stays", |site| {
+        let mut daemon = Daemon::new(site);
+        let asked = "02:42:ac:11:00:99";
+        let endpoints = json!({"EndpointsConfig": {"bridge": {"MacAddress": asked}}});
+        daemon.create_as("one", &json!({"Cmd": SLEEP, "NetworkingConfig": endpoints}));
+        daemon.post("/containers/one/start").assert(204);
+        let assert_has = |daemon: &Daemon| {
+            let path = format!("/proc/{}/root/sys/class/net/eth0/address", daemon.pid("one"));
+            assert_eq!(fs::read_to_string(path).expect("its address").trim(), asked);
+            assert_eq!(daemon.inspect("one")["NetworkSettings"]["Networks"]["bridge"]["MacAddress"], asked);
+        };
+        assert_has(&daemon);
+        daemon.post("/containers/one/restart?t=0").assert(204);
+        assert_has(&daemon);
+        daemon.replace();
+        daemon.post("/containers/one/restart?t=0").assert(204);
+        assert_has(&daemon);
+        daemon.finish();
+    });
+}
+
+#[test]
+fn an_engine_that_stops_its_containers_brings_back_what_nobody_stopped() {
+    inside("states::an_engine_that_stops_its_containers_brings_back_what_nobody_stopped", |site| {
+        let mut daemon = Daemon::new(site);
+        daemon.end();
+        daemon.flags = vec!["--live-restore", "false", "--shutdown-timeout", "1"];
+        daemon.start();
+        let policy = json!({"RestartPolicy": {"Name": "unless-stopped"}});
+        daemon.run("kept", SLEEP, &policy);
+        daemon.run("stopped", SLEEP, &policy);
+        daemon.run("plain", SLEEP, &json!({}));
+        daemon.post("/containers/stopped/stop?t=0").assert(204);
+        let pids = ["kept", "plain"].map(|name| daemon.pid(name));
+        daemon.end();
+        for pid in pids {
+            assert!(!lives(pid), "it was to be stopped");
+        }
+        daemon.start();
+        eventually("it comes back", || (daemon.status("kept") == "running").then_some(()));
+        assert_eq!(["stopped", "plain"].map(|name| daemon.status(name)), ["exited", "exited"]);
+        daemon.flags.clear();
+        daemon.finish();
+    });
+}
+
+#[test]
+fn a_restart_that_a_user_was_too_late_to_stop_does_not_come() {
+    inside("states::a_restart_that_a_user_was_too_late_to_stop_does_not_come", |site| {
+        let mut daemon = Daemon::new(site);
+        let id = daemon.run("again", &["false"], &json!({"RestartPolicy": {"Name": "always"}}));
+        eventually("it waits for a restart", || (daemon.status("again") == "restarting").then_some(()));
+        daemon.kill();
+        let mut record: Value = serde_json(&daemon.record(&id));
+        record["stopped_by_hand"] = json!(true);
+        record["state"]["status"] = json!("restarting");
+        fs::write(daemon.record(&id), record.to_string()).expect("write the record");
+        let started = record["state"]["started"].clone();
+        daemon.start();
+        eventually("the policy gives up", || (daemon.status("again") == "exited").then_some(()));
+        assert_eq!(daemon.inspect("again")["State"]["StartedAt"], started, "it was started again");
+        daemon.finish();
+    });
+}
+
+fn serde_json(path: &std::path::Path) -> Value {
+    fs::read_to_string(path).expect("a record").parse().expect("JSON")
+}
+
 fn now() -> String {
     let date = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S"]).output().expect("date");
     String::from_utf8_lossy(&date.stdout).trim().to_owned()

@@ -331,6 +331,14 @@ fn copy(engine: &Engine) {
     engine.call(&["cp", "copied:/tmp/received", &back]).assert_ok();
     assert_eq!(std::fs::read_to_string(back).expect("the copy"), "by copy\n");
     down(engine, "copied");
+    // Not where it is read-only, whatever leads there.
+    let words = ["run", "--name", "linked", "--volume", "kept:/kept:ro", BOX, "ln", "-s", "/kept", "/way"];
+    engine.call(&words).assert_ok();
+    for way in ["/kept/x", "/way/x"] {
+        engine.call(&["cp", &from, &format!("linked:{way}")]).assert_code(1);
+    }
+    down(engine, "linked");
+    engine.call(&["volume", "rm", "kept"]).assert_ok();
 }
 
 fn restart_policy(engine: &Engine) {
@@ -369,6 +377,25 @@ fn healthcheck(engine: &Engine) {
     engine.call(&["exec", "well", "touch", "/tmp/well"]).assert_ok();
     engine.until(&health, "healthy");
     down(engine, "well");
+    // It writes without end, and is ended all the same.
+    up(
+        engine,
+        "loud",
+        &[
+            "--health-cmd",
+            "yes",
+            "--health-interval",
+            "200ms",
+            "--health-timeout",
+            "300ms",
+            "--health-retries",
+            "1",
+        ],
+    );
+    engine.until(&["inspect", "--format", "{{.State.Health.Status}}", "loud"], "unhealthy");
+    let said = engine.ask(&["inspect", "--format", "{{(index .State.Health.Log 0).Output}}", "loud"]);
+    assert!(said.starts_with("Health check exceeded timeout (300ms)"), "{said}");
+    down(engine, "loud");
 }
 
 fn build(engine: &Engine) {
