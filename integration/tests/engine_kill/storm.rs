@@ -166,7 +166,8 @@ fn two_hundred_kills_lose_nothing() {
         let mut starts = Vec::new();
         thread::scope(|scope| {
             let _end = Over(&over);
-            for who in ["a", "b"] {
+            // Not hexadecimal: the name of a container that is gone would be the beginning of another's ID.
+            for who in ["x", "y"] {
                 let (client, over, confirmed) = (daemon.client.clone(), &over, &confirmed);
                 scope.spawn(move || traffic(&client, who, over, confirmed));
             }
