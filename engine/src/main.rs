@@ -27,9 +27,12 @@ mod top;
 mod volume;
 mod wire;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<()> {
+    // The runtime has a use for it too: it would wait for a container that never says that it is ready.
+    let service_manager = sys::take_variable("NOTIFY_SOCKET");
     let validate = flags.validate;
     let settings = flags.clone().settings()?;
     if validate {
@@ -61,7 +66,7 @@ fn run(flags: &Flags) -> Result<()> {
     let pidfile = settings.pidfile.clone();
     let engine = Engine::open(settings)?;
     let on_hangup = || reload(&engine.settings, flags);
-    let served = api::serve(&engine, || ready(pidfile.as_deref()), on_hangup);
+    let served = api::serve(&engine, || ready(pidfile.as_deref(), service_manager.as_deref()), on_hangup);
     if !engine.settings.live_restore {
         engine.stop_all();
     }
@@ -78,12 +83,16 @@ fn remove_pidfile(path: &Path) -> Result<()> {
 }
 
 /// Clients can come: the process ID is written and the service manager is told, sd_notify(3).
-fn ready(pidfile: Option<&Path>) -> Result<()> {
+fn ready(pidfile: Option<&Path>, service_manager: Option<&OsStr>) -> Result<()> {
     if let Some(path) = pidfile {
         fs::write(path, std::process::id().to_string()).during("write", path)?;
     }
-    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
-        let tell = || UnixDatagram::unbound()?.send_to(b"READY=1", &socket);
+    if let Some(socket) = service_manager {
+        let address = match socket.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+            _ => SocketAddr::from_pathname(socket),
+        };
+        let tell = || UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address?);
         tell().while_doing("tell the service manager")?;
     }
     log::info(&format!("API listen, version {}", api::NEWEST));

@@ -89,6 +89,18 @@ pub(crate) enum CgroupDriver {
     Systemd,
 }
 
+impl CgroupDriver {
+    /// Docker's rule: systemd makes the cgroups where it runs and cgroup v2 is alone.
+    fn of_this_machine() -> Self {
+        let runs = Path::new("/run/systemd/system").is_dir();
+        if runs && Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            Self::Systemd
+        } else {
+            Self::Cgroupfs
+        }
+    }
+}
+
 impl Settings {
     /// What holds when nothing is said. `beside` is the folder of our own programs.
     pub(crate) fn new(beside: &Path) -> Self {
@@ -113,7 +125,7 @@ impl Settings {
             netns: beside.join("knarr-netns"),
             init: init.into_iter().map(PathBuf::from).find(|path| path.exists()),
             log: LogConfig { kind: "json-file".to_owned(), config: BTreeMap::new() },
-            cgroup_driver: CgroupDriver::Cgroupfs,
+            cgroup_driver: CgroupDriver::of_this_machine(),
             cgroup_parent: String::new(),
             default_ulimits: BTreeMap::new(),
             default_shm_size: 64 << 20,

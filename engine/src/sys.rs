@@ -1,6 +1,7 @@
 //! What the compiler cannot vouch for.
 #![allow(unsafe_code)]
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 
@@ -32,6 +33,14 @@ pub(crate) fn make_read_only(mount: &OwnedFd) -> io::Result<()> {
         )
     };
     if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes a variable out of the environment: programs that are started do not get it. To be called before there are threads.
+pub(crate) fn take_variable(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name);
+    // SAFETY: this is the only thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(name) };
+    value
 }
 
 /// A descriptor that the service manager passed, see sd_listen_fds(3). Asked for once each.

@@ -27,6 +27,9 @@ pub enum Error {
     /// Something stands in the way that is not ours.
     #[error("{0}")]
     Conflict(String),
+    /// A program is not there.
+    #[error("{0} is not installed, or not in PATH")]
+    NotInstalled(&'static str),
     /// A program could not be started.
     #[error("start {program}")]
     Start { program: &'static str, source: std::io::Error },

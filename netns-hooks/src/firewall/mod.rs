@@ -12,7 +12,7 @@ mod nf_tables;
 mod rules;
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
@@ -127,7 +127,10 @@ pub fn remove(table: &Table) -> Result<()> {
 
 /// Runs a program to its end; what it says is in the error, or else the answer.
 fn run(program: &'static str, arguments: &[&str], input: Option<&str>) -> Result<String> {
-    let start = |source| Error::Start { program, source };
+    let start = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => Error::NotInstalled(program),
+        _ => Error::Start { program, source },
+    };
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut command = Command::new(program);
     command.args(arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -150,6 +153,14 @@ fn run(program: &'static str, arguments: &[&str], input: Option<&str>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_is_said_to_be() {
+        let error = run("knarr-has-no-such-program", &[], None).unwrap_err();
+        assert_eq!(error.to_string(), "knarr-has-no-such-program is not installed, or not in PATH");
+        let error = run("sh", &["-c", "echo why >&2; exit 1"], None).unwrap_err();
+        assert_eq!(error.to_string(), "sh: why");
+    }
 
     #[test]
     fn a_table_has_a_plain_name() {

@@ -2,6 +2,8 @@
 //! `make test-vm` runs these there; elsewhere they are ignored.
 #![allow(clippy::expect_used)] // a test ends where an expectation fails
 
+mod service;
+
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
