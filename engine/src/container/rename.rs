@@ -11,7 +11,10 @@ impl Engine {
         }
         let container = self.containers.find(name)?;
         let new = names::check(new)?;
+        // A removal that has begun is not waited for.
+        container.record().refuse_if_removed("renamed")?;
         let _act = container.begin_act();
+        container.record().refuse_if_removed("renamed")?;
         let old = container.record().name.clone();
         if old == new {
             let why = "Renaming a container with the same name as its current name";

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::Status;
 use super::validate::{Act, check_resources};
+use super::{Record, Status};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::oci;
@@ -13,12 +13,11 @@ impl Engine {
     /// Of `asked` only the limits and the restart policy are looked at; what is zero or empty stays as it is.
     pub(crate) fn update(&self, name: &str, asked: &HostConfig) -> Result<Vec<String>> {
         let container = self.containers.find(name)?;
+        // A removal that has begun is not waited for.
+        refuse_if_removed(&container.record())?;
         let _act = container.begin_act();
         let record = container.record();
-        if record.removing || record.state.status == Status::Dead {
-            let why = "Container is marked for removal and cannot be \"update\".";
-            return Err(Error::conflict(format!("Cannot update container {}: {why}", record.id)));
-        }
+        refuse_if_removed(&record)?;
         let refused = |error: Error| error.within(format!("Cannot update container {}", record.id));
         let mut host = record.host_config.clone();
         merge(&mut host, asked).map_err(refused)?;
@@ -34,6 +33,14 @@ impl Engine {
         self.events.of_container("update", &record, &[]);
         Ok(warnings)
     }
+}
+
+fn refuse_if_removed(record: &Record) -> Result<()> {
+    if record.removing || record.state.status == Status::Dead {
+        let why = "container is marked for removal and cannot be \"update\"";
+        return Err(Error::conflict(format!("Cannot update container {}: {why}", record.id)));
+    }
+    Ok(())
 }
 
 fn merge(host: &mut HostConfig, asked: &HostConfig) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod client;
 mod daemon;
+mod ends;
 #[path = "../engines/image.rs"]
 mod image;
 mod nest;
