@@ -21,7 +21,7 @@ mod usage;
 mod volume;
 
 pub(crate) use archive::{FileChange, PathStat};
-pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
+pub(crate) use config::{BelowReadOnly, Config, CreateBody, Healthcheck, Words};
 pub(crate) use container::{
     ContainerInspect, ContainerSummary, ContainersPruned, GraphDriver, HealthInspect, HostConfigSummary,
     NetworkSettings, NetworkSettingsSummary, Port, ProbeInspect, StateInspect, TopAnswer, go_time,
