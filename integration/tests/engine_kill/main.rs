@@ -11,4 +11,5 @@ mod image;
 mod nest;
 mod states;
 mod storm;
+mod versions;
 mod writer;
