@@ -3,6 +3,7 @@
 //! Each test has an engine of its own in namespaces of its own, and speaks HTTP to it.
 #![allow(clippy::expect_used)] // a test ends where an expectation fails
 
+mod attach;
 mod client;
 mod daemon;
 mod ends;
