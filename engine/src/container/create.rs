@@ -113,7 +113,9 @@ impl Engine {
     /// `container:NAME` becomes `container:ID`: the other may be renamed.
     fn name_by_id(&self, mode: &mut String) -> Result<()> {
         if let Some(name) = mode.strip_prefix("container:") {
-            *mode = format!("container:{}", self.containers.find(name)?.id);
+            // Clients take what is not found in a create for the image, and pull it.
+            let found = self.containers.find(name).map_err(Error::invalid)?;
+            *mode = format!("container:{}", found.id);
         }
         Ok(())
     }

@@ -82,6 +82,14 @@ impl Execs {
     }
 }
 
+/// The program, a space, and its arguments, of which there may be none.
+fn command(asked: &ExecCreate) -> String {
+    match asked.cmd.split_first() {
+        Some((program, arguments)) => format!("{program} {}", arguments.join(" ")),
+        None => String::new(),
+    }
+}
+
 /// Forgets what was asked of a container that has ended.
 pub(super) fn forget(engine: &Engine, container: &str) {
     lock(&engine.execs.0).retain(|_, exec| exec.container.id != container);
@@ -108,7 +116,7 @@ impl Engine {
             return Err(Error::invalid("No exec command specified"));
         }
         let id = create::new_id()?;
-        let action = format!("exec_create: {}", asked.cmd.join(" "));
+        let action = format!("exec_create: {}", command(&asked));
         let exec = Exec { id: id.clone(), container: Arc::clone(&container), asked, state: Mutex::default() };
         let mut execs = lock(&self.execs.0);
         execs.retain(|_, exec| !lock(&exec.state).is_old());
@@ -171,7 +179,7 @@ impl Engine {
                 Some((streams, _)) => Some(connect(&prepared.monitor, *streams)?),
                 None => None,
             };
-            let action = format!("exec_start: {}", exec.asked.cmd.join(" "));
+            let action = format!("exec_start: {}", command(&exec.asked));
             self.events.of_container(action, &exec.container.record(), &[("execID", exec.id.clone())]);
             let (mut monitor, pid) = prepared.launch(&self.settings.monitor)?;
             match pid {
