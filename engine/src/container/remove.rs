@@ -112,13 +112,14 @@ impl Engine {
 /// Puts the removal on record: from here on it shows, there is no other one, and the next engine would go on with it.
 fn begin(container: &Container, name: &str, remove: Remove) -> Result<()> {
     let mut refused = None;
-    container.change(|record| {
+    let written = container.change(|record| {
         refused = refusal(record, name, remove);
         if refused.is_none() {
             (record.removing, record.removing_volumes) = (true, remove.volumes);
         }
-    })?;
-    refused.map_or(Ok(()), Err)
+    });
+    // One that is gone meanwhile has no record to write, and its removal was the other one.
+    refused.map_or(written.map(drop), Err)
 }
 
 fn refusal(record: &Record, name: &str, remove: Remove) -> Option<Error> {

@@ -338,6 +338,13 @@ fn refusals(engine: &Engine) {
     up(engine, "refuses", &[]);
     engine.record(&engine.call(&["exec", "--detach-keys", "no-key", "refuses", "true"]).assert_code(1));
     engine.record(&engine.call(&["rename", "refuses", "x y"]).assert_code(1));
+    // Older engines say so on the stream, with code 126.
+    let nobody = engine.call(&["exec", "--user", "nobody-here", "refuses", "true"]);
+    assert!(!nobody.status.success(), "{nobody:?}");
+    assert!(
+        format!("{}{}", nobody.out, nobody.err)
+            .contains("unable to find user nobody-here: no matching entries")
+    );
     engine.record_text(&engine.ask(&["inspect", "--format", "{{json .Config.Volumes}}", "refuses"]));
     down(engine, "refuses");
 }
