@@ -340,7 +340,7 @@ fn refusals(engine: &Engine) {
     engine.record(&engine.call(&["rename", "refuses", "x y"]).assert_code(1));
     // Older engines say so on the stream, with code 126.
     let nobody = engine.call(&["exec", "--user", "nobody-here", "refuses", "true"]);
-    assert!(!nobody.status.success(), "{nobody:?}");
+    assert!(!nobody.status.success(), "{}{}", nobody.out, nobody.err);
     assert!(
         format!("{}{}", nobody.out, nobody.err)
             .contains("unable to find user nobody-here: no matching entries")
