@@ -64,6 +64,21 @@ impl Error {
     }
 }
 
+/// An error of the system in the words that Docker has for it: without a number, and in small letters.
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let plain = error.raw_os_error().and_then(|number| text.strip_suffix(&format!(" (os error {number})")));
+    let plain = plain.unwrap_or(&text);
+    let mut letters = plain.chars();
+    // What begins with several capitals is a name.
+    match (letters.next(), plain.chars().nth(1)) {
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => plain.to_owned(),
+    }
+}
+
 /// Names the act and its object for an error of the system.
 pub(crate) trait During<T> {
     /// `create /a/b: permission denied`.
@@ -79,5 +94,19 @@ impl<T, E: Into<io::Error>> During<T> for std::result::Result<T, E> {
 
     fn while_doing(self, act: impl fmt::Display) -> Result<T> {
         self.map_err(|error| Error::system(format!("{act}: {}", error.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_are_in_dockers_words() {
+        let words = |number| words(&io::Error::from_raw_os_error(number));
+        assert_eq!(words(libc::ENOENT), "no such file or directory");
+        assert_eq!(words(libc::EADDRNOTAVAIL), "cannot assign requested address");
+        assert_eq!(super::words(&io::Error::other("Of others (os error 2)")), "of others (os error 2)");
+        assert_eq!(super::words(&io::Error::other("TLS: no")), "TLS: no");
     }
 }

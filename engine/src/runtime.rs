@@ -94,5 +94,30 @@ impl Runtime {
 fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let line = text.lines().rev().find(|line| !line.trim().is_empty());
-    line.map_or_else(|| format!("the runtime ended with {}", output.status), str::to_owned)
+    line.map_or_else(|| format!("the runtime ended with {}", output.status), message)
+}
+
+/// What a line of a log in Go's `key="value"` form says; any other line is what it says.
+fn message(line: &str) -> String {
+    let quoted = line.split_once(" msg=").filter(|_| line.starts_with("time=")).map(|(_, quoted)| quoted);
+    quoted.and_then(|quoted| serde_json::from_str(quoted).ok()).unwrap_or_else(|| line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_log_says_its_message() {
+        for (line, want) in [
+            (
+                r#"time="2026-01-01T00:00:00Z" level=error msg="write \"1\": invalid argument""#,
+                "write \"1\": invalid argument",
+            ),
+            ("container does not exist", "container does not exist"),
+            (r#"time="now" level=error msg=short"#, r#"time="now" level=error msg=short"#),
+        ] {
+            assert_eq!(message(line), want);
+        }
+    }
 }

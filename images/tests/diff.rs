@@ -190,11 +190,15 @@ fn a_rootless_upper_directory_is_read_with_its_own_marks_and_ids() {
     rustix::fs::setxattr(&dir, "user.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
     std::os::unix::fs::chown(&dir, Some(100_000), Some(100_007)).unwrap();
     let shift = Some(Shift { uid: 100_000, gid: 100_000, count: 65_536 });
-    let (bytes, _) = layer_of(folder.path(), &Style { privileges: Privileges::Rootless, shift }).unwrap();
+    let (bytes, _) =
+        layer_of(folder.path(), &Style { privileges: Privileges::Rootless, shift, ..Style::default() })
+            .unwrap();
     let entry = Reader::new(&bytes[..]).next_entry().unwrap().unwrap();
     assert_eq!((entry.uid, entry.gid, entry.xattrs.len()), (0, 7, 0));
     assert_eq!(names(&bytes)[1].0, "dir/.wh..wh..opq");
     fs::write(folder.path().join("file"), "").unwrap();
-    let error = layer_of(folder.path(), &Style { privileges: Privileges::Rootless, shift }).unwrap_err();
+    let error =
+        layer_of(folder.path(), &Style { privileges: Privileges::Rootless, shift, ..Style::default() })
+            .unwrap_err();
     assert_eq!(chain(&error), "archive entry \"file\": its owner is outside the range of ids");
 }

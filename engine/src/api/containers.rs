@@ -11,6 +11,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::Version;
 use super::answer::{self, Answer, Body};
 use super::exec::size;
 use super::hijack::{self, Session};
@@ -130,7 +131,14 @@ async fn verb_of(engine: Arc<Engine>, mut request: Request, name: &str, verb: &s
             Ok(answer::empty(StatusCode::OK))
         }
         "update" => {
-            let update: HostConfig = request.body().await?;
+            let mut update: HostConfig = request.body().await?;
+            // Fields that older versions did not have, or newer ones have no more.
+            if request.version < Version(1, 40) {
+                update.pids_limit = None;
+            }
+            if request.version >= Version(1, 42) {
+                update.kernel_memory = 0;
+            }
             let name = name.to_owned();
             let warnings = blocking(&engine, move |engine| engine.update(&name, &update)).await?;
             Ok(answer::ok(&json!({ "Warnings": warnings })))
@@ -139,6 +147,11 @@ async fn verb_of(engine: Arc<Engine>, mut request: Request, name: &str, verb: &s
         "attach" => attach(engine, request, name).await,
         "exec" => {
             let asked: ExecCreate = request.body().await?;
+            // Which they are is said once more when it is attached to.
+            let keys = Some(asked.detach_keys.as_str()).filter(|keys| !keys.is_empty());
+            hijack::detach_keys(keys).map_err(|_| {
+                Error::invalid(format!("Invalid escape keys ({}) provided", asked.detach_keys))
+            })?;
             let name = name.to_owned();
             let id = blocking(&engine, move |engine| engine.exec_create(&name, asked)).await?;
             Ok(answer::json(StatusCode::CREATED, &json!({ "Id": id })))

@@ -6,7 +6,6 @@
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -34,8 +33,6 @@ const STDOUT: u8 = 1;
 const CONTROL: u8 = 3;
 /// Bytes of input in one frame.
 const BUFFER: usize = 32 * 1024;
-/// Before output from before: docker-py reads the head through a buffer, and what comes with the head is lost there.
-const HEAD_ALONE: Duration = Duration::from_millis(20);
 /// Clients older than this know one content type.
 const MULTIPLEXED_SINCE: Version = Version(1, 42);
 
@@ -80,13 +77,12 @@ pub(super) fn begin(request: Request, session: Session) -> Answer {
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
     let peer = request.peer();
+    peer.begin_apart();
     let upgrade = hyper::upgrade::on(request.http);
     tokio::spawn(async move {
         match upgrade.await {
             Ok(connection) => {
-                if session.before.is_some() {
-                    tokio::time::sleep(HEAD_ALONE).await;
-                }
+                peer.end_apart();
                 let (reader, writer) = tokio::io::split(TokioIo::new(connection));
                 serve(reader, writer, peer, session).await;
             }

@@ -36,6 +36,8 @@ pub(super) async fn route(
         }
         (&Method::POST, ["prune"]) => Ok(answer::ok(&serde_json::json!({ "NetworksDeleted": null }))),
         (&Method::POST, [name, "connect" | "disconnect"]) => {
+            // A client that is cut off while it writes would not see the answer.
+            let _ = request.json().await?;
             engine.network(name)?;
             later("connecting containers to more networks")
         }

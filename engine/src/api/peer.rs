@@ -1,19 +1,25 @@
 //! The client's end of a connection: bytes to and from it, and whether it is still there.
 
+use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::Shutdown;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, sendmsg};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket. Clones are the same connection: one is read and written, others watch.
 #[derive(Debug, Clone)]
-pub(super) struct Peer(Arc<Socket>);
+pub(super) struct Peer {
+    socket: Arc<Socket>,
+    apart: Arc<AtomicBool>,
+}
 
 #[derive(Debug)]
 enum Socket {
@@ -31,7 +37,7 @@ pub(super) enum InDoubt {
 /// Calls the same method of either socket.
 macro_rules! either {
     ($peer:expr, $stream:ident => $call:expr) => {
-        match &*$peer.0 {
+        match &*$peer.socket {
             Socket::Unix($stream) => $call,
             Socket::Tcp($stream) => $call,
         }
@@ -40,11 +46,28 @@ macro_rules! either {
 
 impl Peer {
     pub(super) fn unix(stream: UnixStream) -> Self {
-        Self(Arc::new(Socket::Unix(stream)))
+        Self::of(Socket::Unix(stream))
     }
 
     pub(super) fn tcp(stream: TcpStream) -> Self {
-        Self(Arc::new(Socket::Tcp(stream)))
+        Self::of(Socket::Tcp(stream))
+    }
+
+    fn of(socket: Socket) -> Self {
+        Self { socket: Arc::new(socket), apart: Arc::default() }
+    }
+
+    /// From here to [`Self::end_apart`], no read of the client has what is written together with what comes later.
+    ///
+    /// docker-py reads the head of an answer through a buffer, and loses what that gets beyond the head. A Unix socket ends a
+    /// read where a descriptor was passed, one that nobody takes as well; TLS ends it with a record. TCP alone has nothing of
+    /// the kind: there the head is sent first, as dockerd does, and no more can be done.
+    pub(super) fn begin_apart(&self) {
+        self.apart.store(true, Ordering::Release);
+    }
+
+    pub(super) fn end_apart(&self) {
+        self.apart.store(false, Ordering::Release);
     }
 
     /// Completes when the client has closed the connection. One that has closed its sending side alone is there: it reads
@@ -53,7 +76,7 @@ impl Peer {
         // What comes with no data but the end of it: neither priority data, which nobody sends, nor anything else completes
         // this wait, so that it does not disturb reading.
         let end = either!(self, stream => stream.ready(Interest::PRIORITY).await);
-        let is_gone = match &*self.0 {
+        let is_gone = match &*self.socket {
             _ if end.is_err() => true,
             Socket::Unix(stream) => is_hung_up(stream.as_fd()),
             Socket::Tcp(stream) => in_doubt == InDoubt::Gone || is_hung_up(stream.as_fd()),
@@ -62,6 +85,36 @@ impl Peer {
             std::future::pending::<()>().await;
         }
     }
+}
+
+impl Peer {
+    fn try_write(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match &*self.socket {
+            Socket::Unix(stream) if self.apart.load(Ordering::Acquire) => {
+                match stream.try_io(Interest::WRITABLE, || write_with_descriptor(stream, slices)) {
+                    // The client has forbidden it (SO_PASSRIGHTS).
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        stream.try_write_vectored(slices)
+                    }
+                    written => written,
+                }
+            }
+            Socket::Unix(stream) => stream.try_write_vectored(slices),
+            Socket::Tcp(stream) => stream.try_write_vectored(slices),
+        }
+    }
+}
+
+/// The descriptor is one that everybody has.
+fn write_with_descriptor(stream: &UnixStream, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    let null = File::open("/dev/null")?;
+    let descriptors = [null.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut message = SendAncillaryBuffer::new(&mut space);
+    if !message.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("no space for a descriptor"));
+    }
+    Ok(sendmsg(stream, slices, &mut message, SendFlags::NOSIGNAL)?)
 }
 
 /// Neither side is open any more.
@@ -100,7 +153,7 @@ impl AsyncWrite for Peer {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(either!(self, stream => stream.poll_write_ready(context)))?;
-            match either!(self, stream => stream.try_write_vectored(slices)) {
+            match self.try_write(slices) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -141,6 +194,21 @@ mod tests {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         (Peer::unix(UnixStream::from_std(ours).unwrap()), theirs)
+    }
+
+    #[tokio::test]
+    async fn what_is_apart_is_read_alone() {
+        let (mut peer, theirs) = pair();
+        peer.begin_apart();
+        peer.write_all(b"head").await.unwrap();
+        peer.end_apart();
+        peer.write_all(b"out").await.unwrap();
+        peer.write_all(b"put").await.unwrap();
+        let mut buffer = [0; 64];
+        for want in ["head", "output"] {
+            let count = io::Read::read(&mut &theirs, &mut buffer).unwrap();
+            assert_eq!(&buffer[..count], want.as_bytes());
+        }
     }
 
     #[tokio::test]

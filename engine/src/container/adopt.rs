@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::network;
 /// What was found of a container's process.
 enum Process {
     Running(Connection),
-    /// It waits for a start that does not come, or is not yet made.
+    /// It waits for a start that does not come, or is not yet made; or it is to be removed, whatever it does.
     NotLetGo(Connection),
     /// Or it never was.
     Ended(Option<Exit>),
@@ -99,7 +100,7 @@ impl Engine {
     fn look_for_process(&self, container: &Container) -> Result<Process> {
         let record = container.record();
         let run = self.run_folder(&container.id);
-        if record.removing || !fs::exists(&run).during("look for", &run)? {
+        if !fs::exists(&run).during("look for", &run)? {
             return Ok(Process::Ended(None));
         }
         // What it has is not for others, even if it is about to be given back.
@@ -112,6 +113,9 @@ impl Engine {
             Err(error) if is_gone(&error) => return Ok(Process::Ended(monitor.exit()?)),
             Err(error) => return Err(error).while_doing("connect to its monitor"),
         };
+        if record.removing {
+            return Ok(Process::NotLetGo(connection));
+        }
         let status = match self.runtime_of(&record)?.status(&container.id)?.as_deref() {
             Some("running") => Status::Running,
             Some("paused") => Status::Paused,
@@ -140,6 +144,10 @@ impl Engine {
     }
 
     fn go_on(self: &Arc<Self>, container: &Arc<Container>, process: Process) -> Result<()> {
+        if container.record().removing {
+            return self
+                .act_in_thread(container, |engine, container| engine.go_on_removing(container, process));
+        }
         match process {
             Process::Running(connection) => {
                 exec::remove_ended(self, container);
@@ -150,14 +158,6 @@ impl Engine {
                 let exit = engine.undo_start(container, connection)?;
                 engine.note_what_ended(container, exit)
             }),
-            Process::Ended(_) if container.record().removing => {
-                self.act_in_thread(container, |engine, container| {
-                    let record = container.record();
-                    let volumes = record.host_config.auto_remove || record.removing_volumes;
-                    engine.finish_removal(container, volumes)?;
-                    Ok(Next::Nothing)
-                })
-            }
             Process::Ended(exit) => {
                 let act = container.begin_act();
                 let next = self.note_what_ended(container, exit)?;
@@ -166,6 +166,22 @@ impl Engine {
                 in_thread(&Arc::clone(&container), move || engine.go_on_after(&container, next))
             }
         }
+    }
+
+    /// The caller holds the act.
+    fn go_on_removing(self: &Arc<Self>, container: &Arc<Container>, process: Process) -> Result<Next> {
+        if let Process::Running(connection) | Process::NotLetGo(connection) = process
+            && let Err(error) = self.undo_start(container, connection)
+        {
+            log::warn(&error);
+        }
+        container.change(|record| {
+            if record.state.status.is_running() {
+                record.state.status = Status::Exited;
+            }
+        })?;
+        self.finish_removal_or_die(container)?;
+        Ok(Next::Nothing)
     }
 
     /// Ends a process that was not let go before the last engine ended. The caller holds the act.
@@ -187,6 +203,10 @@ impl Engine {
         self.clear(container);
         let record = container.change(end::forget_run)?;
         let policy = record.host_config.restart_policy.name.as_str();
+        if record.state.status == Status::Restarting && record.stopped_by_hand {
+            // The stop came while the policy waited.
+            container.policy_is_off.store(true, Ordering::Release);
+        }
         Ok(match record.state.status {
             Status::Restarting => Next::AfterEnd(Some(Duration::ZERO)),
             Status::Exited if record.host_config.auto_remove => Next::AfterEnd(None),

@@ -51,9 +51,12 @@ impl Engine {
     /// Attaches to a container, now or when it starts.
     pub(crate) fn attach(&self, name: &str, attach: Attach) -> Result<Attached> {
         let container = self.containers.find(name)?;
+        // A removal that has begun is not waited for.
+        container.record().refuse_if_removed("attached to")?;
         // The start connects those who wait, so nobody may come to wait while it does.
         let _act = container.begin_act();
         let record = container.record();
+        record.refuse_if_removed("attached to")?;
         match record.state.status {
             Status::Paused => {
                 let why = "is paused, unpause the container before attach";

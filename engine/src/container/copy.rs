@@ -8,7 +8,7 @@ use knarr_images::{diff, unpack};
 use rustix::fs::{FileType, OFlags, readlinkat};
 
 use super::root::{Place, open};
-use super::{Container, Record};
+use super::{Container, Record, Status};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::wire::PathStat;
@@ -82,6 +82,16 @@ impl Engine {
     /// The archive of the whole root, without volumes.
     pub(crate) fn export(&self, name: &str, out: impl Write + Send) -> Result<()> {
         let container = self.containers.find(name)?;
+        let record = container.record();
+        let refused = |why: &str| {
+            Err(Error::conflict(format!("You cannot export container {} which is {why}", record.id)))
+        };
+        if record.state.status == Status::Dead {
+            return refused("Dead");
+        }
+        if record.removing {
+            return refused("being removed");
+        }
         self.images.export(&container.id, out)?;
         self.events.of_container("export", &container.record(), &[]);
         Ok(())

@@ -14,7 +14,7 @@ use super::{Container, Record, State, names};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::volume;
-use crate::wire::{CreateBody, EndpointSettings, NetworkingConfig};
+use crate::wire::{BelowReadOnly, CreateBody, EndpointSettings, NetworkingConfig};
 
 /// A container that was made.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Engine {
         platform: Option<&str>,
         body: CreateBody,
     ) -> Result<Created> {
-        let CreateBody { mut config, mut host_config, networking_config } = body;
+        let CreateBody { mut config, mut host_config, networking_config, below_read_only } = body;
         let image = self.image_for(&config.image, platform)?;
         let image_config = self.images.config(&image)?;
         super::merge::merge(&mut config, &image_config)?;
@@ -76,7 +76,7 @@ impl Engine {
             removing_volumes: false,
             memory_cgroup: None,
         };
-        let made = self.make(record);
+        let made = self.make(record, below_read_only);
         if made.is_err() {
             self.containers.release(&name);
         }
@@ -84,10 +84,10 @@ impl Engine {
         Ok(Created { id, warnings })
     }
 
-    fn make(self: &Arc<Self>, mut record: Record) -> Result<()> {
+    fn make(self: &Arc<Self>, mut record: Record, below: BelowReadOnly) -> Result<()> {
         let folder = self.containers_folder().join(&record.id);
         DirBuilder::new().mode(0o710).create(&folder).during("create", &folder)?;
-        let made = self.fill(&mut record).and_then(|()| record.write(&folder));
+        let made = self.fill(&mut record, below).and_then(|()| record.write(&folder));
         if let Err(error) = made {
             // The first failure is the answer.
             let _ = self.images.remove_snapshot(&record.id);
@@ -102,18 +102,20 @@ impl Engine {
     }
 
     /// Gives a container its writable layer, and its volumes what the image has at their places.
-    fn fill(self: &Arc<Self>, record: &mut Record) -> Result<()> {
+    fn fill(self: &Arc<Self>, record: &mut Record, below: BelowReadOnly) -> Result<()> {
         let image = record.image.parse().map_err(Error::system)?;
         let snapshot = self.images.prepare(&record.id, &image, "container")?;
         let root = self.images.view(&snapshot, Access::ReadOnly)?;
-        record.mounts = volume::plan(self, record, root.as_fd())?;
+        record.mounts = volume::plan(self, record, root.as_fd(), below)?;
         Ok(())
     }
 
     /// `container:NAME` becomes `container:ID`: the other may be renamed.
     fn name_by_id(&self, mode: &mut String) -> Result<()> {
         if let Some(name) = mode.strip_prefix("container:") {
-            *mode = format!("container:{}", self.containers.find(name)?.id);
+            // Clients take what is not found in a create for the image, and pull it.
+            let found = self.containers.find(name).map_err(Error::invalid)?;
+            *mode = format!("container:{}", found.id);
         }
         Ok(())
     }

@@ -83,12 +83,17 @@ impl Engine {
             ));
         }
         let record = container.record();
-        let memory_ran_out = record.memory_cgroup.as_deref().is_some_and(|cgroup| oom::kills(cgroup) > 0);
+        let memory_ran_out = oom::ran_out(&self.run_folder(&container.id), record.memory_cgroup.as_deref());
         self.clear_all_but_folder(container);
-        let again = restart::delay(&record, exit.code, exit.finished)
-            .filter(|_| !self.stopping.load(Ordering::Relaxed));
+        let again = restart::delay(&record, exit.code, exit.finished).filter(|_| {
+            !self.stopping.load(Ordering::Relaxed) && !container.policy_is_off.load(Ordering::Acquire)
+        });
         let before = record;
-        let record = container.change(|record| end(record, &exit, memory_ran_out, again.is_some()))?;
+        let record = container.change(|record| {
+            end(record, &exit, memory_ran_out, again.is_some());
+            // The policy has overruled it. A user who comes after that decision is another matter.
+            record.stopped_by_hand &= again.is_none() || !before.stopped_by_hand;
+        })?;
         // Only now: until the record had it, the folder alone knew how the process ended.
         self.clear_folder(container);
         if memory_ran_out {

@@ -82,6 +82,14 @@ impl Execs {
     }
 }
 
+/// The program, a space, and its arguments, of which there may be none.
+fn command(asked: &ExecCreate) -> String {
+    match asked.cmd.split_first() {
+        Some((program, arguments)) => format!("{program} {}", arguments.join(" ")),
+        None => String::new(),
+    }
+}
+
 /// Forgets what was asked of a container that has ended.
 pub(super) fn forget(engine: &Engine, container: &str) {
     lock(&engine.execs.0).retain(|_, exec| exec.container.id != container);
@@ -103,12 +111,16 @@ impl Engine {
     /// Prepares a process for a running container. Gives its ID.
     pub(crate) fn exec_create(&self, name: &str, asked: ExecCreate) -> Result<String> {
         let container = self.containers.find(name)?;
-        check_running(&container.record(), name)?;
+        let record = container.record();
+        check_running(&record, name)?;
         if asked.cmd.is_empty() {
             return Err(Error::invalid("No exec command specified"));
         }
+        if !asked.user.is_empty() {
+            oci::check_user(root_of(&record)?.as_fd(), &asked.user)?;
+        }
         let id = create::new_id()?;
-        let action = format!("exec_create: {}", asked.cmd.join(" "));
+        let action = format!("exec_create: {}", command(&asked));
         let exec = Exec { id: id.clone(), container: Arc::clone(&container), asked, state: Mutex::default() };
         let mut execs = lock(&self.execs.0);
         execs.retain(|_, exec| !lock(&exec.state).is_old());
@@ -171,7 +183,7 @@ impl Engine {
                 Some((streams, _)) => Some(connect(&prepared.monitor, *streams)?),
                 None => None,
             };
-            let action = format!("exec_start: {}", exec.asked.cmd.join(" "));
+            let action = format!("exec_start: {}", command(&exec.asked));
             self.events.of_container(action, &exec.container.record(), &[("execID", exec.id.clone())]);
             let (mut monitor, pid) = prepared.launch(&self.settings.monitor)?;
             match pid {
@@ -212,10 +224,7 @@ impl Engine {
         let run = self.run_folder(&exec.container.id);
         let folder = exec_folder(&run, &exec.id);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).during("create", &folder)?;
-        // The root as the container has it, its own mounts included.
-        let root = format!("/proc/{}/root", record.state.pid);
-        let root = File::open(&root).during("open", root.as_ref())?;
-        let process = oci::process(&record, &exec.asked, how.console_size, root.as_fd())?;
+        let process = oci::process(&record, &exec.asked, how.console_size, root_of(&record)?.as_fd())?;
         let path = folder.join("process.json");
         let text = serde_json::to_vec(&process)
             .map_err(|error| Error::system(format!("write {}: {error}", path.display())))?;
@@ -291,6 +300,12 @@ impl Engine {
     pub(crate) fn exec_container(&self, id: &str) -> Result<Arc<Container>> {
         Ok(Arc::clone(&self.execs.find(id)?.container))
     }
+}
+
+/// The root as the container has it, its own mounts included.
+fn root_of(record: &Record) -> Result<File> {
+    let root = format!("/proc/{}/root", record.state.pid);
+    File::open(&root).during("open", root.as_ref())
 }
 
 fn exec_folder(run: &std::path::Path, id: &str) -> std::path::PathBuf {

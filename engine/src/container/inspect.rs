@@ -35,9 +35,7 @@ impl Engine {
         let container = self.containers.find(name)?;
         let record = container.record();
         let (size_rw, size_root_fs) = match size {
-            Size::Measured => {
-                list::space(&self.images, &record.id).map(|(own, all)| (Some(own), Some(all)))?
-            }
+            Size::Measured => list::space(&self.images, &record).map(|(own, all)| (Some(own), Some(all)))?,
             Size::Untold => (None, None),
         };
         let files = self.files_of(&container, &record);
@@ -95,10 +93,10 @@ impl Engine {
         host_config
     }
 
-    /// The folders of the overlay. A dead container may have lost them.
+    /// The folders of the overlay. A container that is being removed may have lost them.
     fn overlay(&self, record: &Record) -> Result<Option<BTreeMap<&'static str, String>>> {
         let places = self.images.snapshot(&record.id).and_then(|snapshot| self.images.places(&snapshot));
-        if places.is_err() && record.state.status == Status::Dead {
+        if places.is_err() && is_dead(record) {
             return Ok(None);
         }
         let places = places?;
@@ -134,7 +132,7 @@ fn state(record: &Record) -> StateInspect {
         paused: state.status == Status::Paused,
         restarting: state.status == Status::Restarting,
         oom_killed: state.oom_killed,
-        dead: state.status == Status::Dead,
+        dead: is_dead(record),
         pid: state.pid,
         exit_code: state.exit_code,
         error: state.error.clone(),
@@ -142,6 +140,11 @@ fn state(record: &Record) -> StateInspect {
         finished_at: go_time(state.finished),
         health: state.health.as_ref().map(health),
     }
+}
+
+/// As Docker, which says so from the moment at which a removal takes things away.
+fn is_dead(record: &Record) -> bool {
+    record.state.status == Status::Dead || record.removing && !record.state.status.is_running()
 }
 
 fn health(health: &Health) -> HealthInspect {

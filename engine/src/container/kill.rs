@@ -1,9 +1,10 @@
 //! Signals to a container's first process.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Container, Record, Status};
+use super::{Container, Record, Status, Turn};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::runtime::Runtime;
@@ -14,7 +15,7 @@ const LAST: i32 = 64;
 const FIRST_REAL_TIME: i32 = 34;
 
 /// How long the end of a container that cannot be signalled may take to be noted.
-pub(super) const ALREADY_ENDED: Duration = Duration::from_secs(2);
+const ALREADY_ENDED: Duration = Duration::from_secs(2);
 /// How long a container may take to end after SIGKILL.
 pub(super) const AFTER_KILL: Duration = Duration::from_secs(10);
 
@@ -91,18 +92,19 @@ impl Engine {
             )));
         }
         if ends(&record, number) {
-            container.change(|record| record.stopped_by_hand = true)?;
+            container.policy_is_off.store(true, Ordering::Release);
         }
+        container.change(|record| record.stopped_by_hand = true)?;
         if number == KILL { self.kill_and_wait(&container) } else { self.signal(&container, number) }
     }
 
     /// Sends SIGKILL and waits for the end.
     pub(super) fn kill_and_wait(&self, container: &Arc<Container>) -> Result<()> {
         let ends = container.ends();
-        let ended = |turn: &super::Turn| turn.ends > ends || turn.removed;
+        let ended = |turn: &Turn| turn.ends > ends || turn.removed;
         if let Err(error) = self.signal(container, KILL) {
             // It may have ended meanwhile, and the end is being noted.
-            return if container.wait_until(Some(ALREADY_ENDED), ended) { Ok(()) } else { Err(error) };
+            return if container.has_ended(ended) { Ok(()) } else { Err(error) };
         }
         if container.wait_until(Some(AFTER_KILL), ended) {
             return Ok(());
@@ -122,6 +124,13 @@ impl Engine {
             runtime.resume(&container.id)?;
         }
         Ok(())
+    }
+}
+
+impl Container {
+    /// Whether it had ended before a signal that could not be sent, or ends now.
+    pub(super) fn has_ended(&self, ended: impl Fn(&Turn) -> bool) -> bool {
+        !self.record().state.status.is_up() || self.wait_until(Some(ALREADY_ENDED), ended)
     }
 }
 

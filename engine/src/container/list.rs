@@ -98,7 +98,7 @@ impl Known<'_> {
                 summary.host_config.annotations.clone_from(&record.host_config.annotations);
             }
             if query.size {
-                (summary.size_rw, summary.size_root_fs) = space(self.images, &record.id)?;
+                (summary.size_rw, summary.size_root_fs) = space(self.images, record)?;
             }
             list.push(summary);
         }
@@ -164,8 +164,12 @@ impl Known<'_> {
     }
 }
 
-/// Bytes of what a container has written, and of everything that it sees.
-pub(super) fn space(images: &Store, id: &str) -> Result<(u64, u64)> {
+/// Bytes of what a container has written, and of everything that it sees; nothing of one whose removal has taken them.
+pub(super) fn space(images: &Store, record: &Record) -> Result<(u64, u64)> {
+    if record.removing && !images.snapshots().contains_key(&record.id) {
+        return Ok((0, 0));
+    }
+    let id = &record.id;
     let written = images.snapshot_space(id)?.bytes;
     let mut image = 0;
     for layer in &images.snapshot(id)?.layers {

@@ -24,6 +24,7 @@ pub(crate) fn merge(config: &mut Config, image: &ImageConfig) -> Result<()> {
     for port in process.exposed_ports.keys() {
         config.exposed_ports.entry(port.clone()).or_insert_with(empty);
     }
+    config.volumes.take_if(|volumes| volumes.is_empty());
     if !process.volumes.is_empty() {
         let volumes = config.volumes.get_or_insert_default();
         volumes.extend(process.volumes.keys().map(|path| (path.clone(), empty())));

@@ -34,6 +34,7 @@ mod validate;
 mod wait;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,8 @@ pub(crate) struct Container {
     act: Mutex<()>,
     /// Who wants to be attached before the process's first byte.
     early: Mutex<Vec<attach::Early>>,
+    /// A user has ended this run: the policy starts no other one. Only this engine knows, see `Record::stopped_by_hand`.
+    policy_is_off: AtomicBool,
     turn: Mutex<Turn>,
     turned: Condvar,
     /// The same turns, for those who wait without a thread.
@@ -103,6 +106,7 @@ impl Container {
             record: Mutex::new(Arc::new(record)),
             act: Mutex::new(()),
             early: Mutex::default(),
+            policy_is_off: AtomicBool::new(false),
             turn: Mutex::new(turn),
             turned: Condvar::new(),
             turns: watch::Sender::new(turn),

@@ -1,9 +1,15 @@
 //! Whether memory ran out: what the kernel counts in the container's memory cgroup, which is there until the runtime removes it.
+//! From then on a file of the run folder tells, until the record does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::log;
+use crate::replace::replace;
+
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// In the run folder, if memory ran out.
+const NOTE: &str = "oom.json";
 
 /// The memory cgroup of a process, as a folder.
 pub(super) fn memory_cgroup(pid: i32) -> Option<PathBuf> {
@@ -30,8 +36,21 @@ fn place(text: &str) -> Option<(Option<&'static str>, &str)> {
     v1.map(|(_, path)| (Some("memory"), *path)).or_else(|| unified().map(|(_, path)| (None, *path)))
 }
 
+/// Whether memory ran out in a run; noted in its folder, since who asks removes the cgroup next.
+pub(super) fn ran_out(run: &Path, memory_cgroup: Option<&Path>) -> bool {
+    let note = run.join(NOTE);
+    if note.exists() {
+        return true;
+    }
+    let ran_out = memory_cgroup.is_some_and(|cgroup| kills(cgroup) > 0);
+    if ran_out && let Err(error) = replace(&note, &true) {
+        log::warn(&error);
+    }
+    ran_out
+}
+
 /// How often a process of the cgroup was killed for want of memory.
-pub(super) fn kills(memory_cgroup: &Path) -> u64 {
+fn kills(memory_cgroup: &Path) -> u64 {
     let files = ["memory.events", "memory.oom_control"].map(|name| memory_cgroup.join(name));
     let text = files.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
@@ -50,6 +69,16 @@ mod tests {
         );
         assert_eq!(place("1:cpu,memory:/a:b\n"), Some((Some("memory"), "/a:b")));
         assert_eq!(place("1:cpu:/a\n"), None);
+    }
+
+    #[test]
+    fn what_was_seen_in_the_cgroup_is_known_when_that_is_gone() {
+        let (run, cgroup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        assert!(!ran_out(run.path(), Some(cgroup.path())) && !ran_out(run.path(), None));
+        fs::write(cgroup.path().join("memory.events"), "oom_kill 1\n").unwrap();
+        assert!(ran_out(run.path(), Some(cgroup.path())));
+        cgroup.close().unwrap();
+        assert!(ran_out(run.path(), None));
     }
 
     #[test]

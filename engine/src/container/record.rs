@@ -47,7 +47,7 @@ pub(crate) struct Record {
     /// Ends in a row of runs that were too short to show that the container works.
     #[serde(default)]
     pub(crate) short_runs: u32,
-    /// A user stopped it: the policy lets it be.
+    /// A user sent it a signal in this run: `unless-stopped` lets it be after its end, also if a later engine sees that.
     pub(crate) stopped_by_hand: bool,
     /// A removal has begun and has to be finished.
     pub(crate) removing: bool,

@@ -1,6 +1,7 @@
 //! Restart policies, and a user's restart.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,10 +19,10 @@ const LONG_RUN: i64 = 10;
 /// How long to wait before the next start; none: the policy wants no start.
 pub(super) fn delay(record: &Record, exit_code: i32, finished: Timestamp) -> Option<Duration> {
     let policy = &record.host_config.restart_policy;
-    let wanted = !record.stopped_by_hand
-        && !record.removing
+    let wanted = !record.removing
         && match policy.name.as_str() {
-            "always" | "unless-stopped" => true,
+            "always" => true,
+            "unless-stopped" => !record.stopped_by_hand,
             "on-failure" => {
                 let most = u32::try_from(policy.maximum_retry_count).unwrap_or(0);
                 exit_code != 0 && (most == 0 || record.restart_count < most)
@@ -51,7 +52,7 @@ pub(super) fn after(engine: &Arc<Engine>, container: &Arc<Container>, delay: Dur
     if record.state.status != Status::Restarting {
         return Ok(());
     }
-    if record.stopped_by_hand {
+    if record.removing || container.policy_is_off.load(Ordering::Acquire) {
         // Whoever did it came when the end had been judged, and saw a container that runs.
         drop(act);
         return give_up_restart(container);
@@ -103,7 +104,10 @@ mod tests {
         );
         assert!(!wanted("on-failure", 0, |_| ()) && !wanted("no", 1, |_| ()) && !wanted("", 1, |_| ()));
         assert!(!wanted("on-failure", 1, |record| record.restart_count = 2));
-        assert!(!wanted("always", 1, |record| record.stopped_by_hand = true));
+        assert!(!wanted("unless-stopped", 1, |record| record.stopped_by_hand = true));
+        // A stop that was cut off: this engine knows of none.
+        assert!(wanted("always", 0, |record| record.stopped_by_hand = true));
+        assert!(wanted("on-failure", 1, |record| record.stopped_by_hand = true));
         assert!(!wanted("always", 1, |record| record.removing = true));
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use jiff::Timestamp;
@@ -42,11 +43,11 @@ impl Engine {
     /// Starts a container, unless it runs.
     pub(crate) fn start(self: &Arc<Self>, name: &str) -> Result<Done> {
         let container = self.containers.find(name)?;
+        // A removal that has begun is not waited for.
+        container.record().refuse_if_removed("started")?;
         let act = container.begin_act();
         let record = container.record();
-        if record.removing || record.state.status == Status::Dead {
-            return Err(Error::conflict("container is marked for removal and cannot be started"));
-        }
+        record.refuse_if_removed("started")?;
         match record.state.status {
             Status::Paused => {
                 return Err(Error::conflict("cannot start a paused container, try unpause instead"));
@@ -54,6 +55,7 @@ impl Engine {
             Status::Running | Status::Restarting => return Ok(Done::Already),
             Status::Created | Status::Exited | Status::Dead => {}
         }
+        container.policy_is_off.store(false, Ordering::Release);
         container.change(|record| {
             record.stopped_by_hand = false;
             record.restart_count = 0;

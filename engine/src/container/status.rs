@@ -20,7 +20,7 @@ impl Record {
             Status::Running => "running",
             Status::Paused => "paused",
             Status::Restarting => "restarting",
-            _ if self.removing && self.state.status != Status::Dead => "removing",
+            _ if self.removing => "removing",
             Status::Dead => "dead",
             Status::Created => "created",
             Status::Exited => "exited",
@@ -43,8 +43,8 @@ impl Record {
                 }
                 Some(health) => format!("Up {} ({})", since(state.started), health.status),
             },
-            Status::Dead => "Dead".to_owned(),
             _ if self.removing => "Removal In Progress".to_owned(),
+            Status::Dead => "Dead".to_owned(),
             Status::Created => "Created".to_owned(),
             Status::Exited => format!("Exited ({code}) {} ago", since(state.finished)),
         }
@@ -141,7 +141,8 @@ mod tests {
             (state(Status::Exited, 137), false, "exited", "Exited (137) 5 seconds ago"),
             (state(Status::Exited, 0), true, "removing", "Removal In Progress"),
             (State::default(), false, "created", "Created"),
-            (state(Status::Dead, 0), true, "dead", "Dead"),
+            (state(Status::Dead, 0), false, "dead", "Dead"),
+            (state(Status::Dead, 0), true, "removing", "Removal In Progress"),
         ] {
             assert_eq!(texts(state, removing), (word, text.to_owned()));
         }

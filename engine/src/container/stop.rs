@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::kill::{ALREADY_ENDED, signal_number};
+use super::kill::signal_number;
 use super::{Container, Done, Record, Status};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -38,6 +38,7 @@ impl Engine {
         if !record.state.status.is_running() {
             return Ok(Done::Already);
         }
+        container.policy_is_off.store(true, Ordering::Release);
         let record = container.change(|record| record.stopped_by_hand = true)?;
         if record.state.status == Status::Restarting {
             give_up_restart(&container)?;
@@ -58,7 +59,7 @@ impl Engine {
         let ended = |turn: &super::Turn| turn.ends > ends || turn.removed;
         if let Err(error) = signalled {
             // It may have ended by itself meanwhile.
-            return if container.wait_until(Some(ALREADY_ENDED), ended) { Ok(()) } else { Err(error) };
+            return if container.has_ended(ended) { Ok(()) } else { Err(error) };
         }
         if container.record().state.status == Status::Paused {
             Runtime::named(&self.settings, &container.record().host_config.runtime)?.resume(&container.id)?;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::Status;
-use super::validate::{Act, check_resources};
+use super::validate::{Act, check_resources, policy};
+use super::{Record, Status};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
 use crate::oci;
@@ -12,13 +12,15 @@ use crate::wire::HostConfig;
 impl Engine {
     /// Of `asked` only the limits and the restart policy are looked at; what is zero or empty stays as it is.
     pub(crate) fn update(&self, name: &str, asked: &HostConfig) -> Result<Vec<String>> {
+        policy(&mut asked.restart_policy.clone())?;
+        // Also what contradicts itself without what is there already.
+        check_resources(&mut asked.clone(), Act::Update)?;
         let container = self.containers.find(name)?;
+        // A removal that has begun is not waited for.
+        refuse_if_removed(&container.record())?;
         let _act = container.begin_act();
         let record = container.record();
-        if record.removing || record.state.status == Status::Dead {
-            let why = "Container is marked for removal and cannot be \"update\".";
-            return Err(Error::conflict(format!("Cannot update container {}: {why}", record.id)));
-        }
+        refuse_if_removed(&record)?;
         let refused = |error: Error| error.within(format!("Cannot update container {}", record.id));
         let mut host = record.host_config.clone();
         merge(&mut host, asked).map_err(refused)?;
@@ -36,6 +38,14 @@ impl Engine {
     }
 }
 
+fn refuse_if_removed(record: &Record) -> Result<()> {
+    if record.removing || record.state.status == Status::Dead {
+        let why = "container is marked for removal and cannot be \"update\"";
+        return Err(Error::conflict(format!("Cannot update container {}: {why}", record.id)));
+    }
+    Ok(())
+}
+
 fn merge(host: &mut HostConfig, asked: &HostConfig) -> Result<()> {
     if asked.kernel_memory != 0 || asked.kernel_memory_tcp != 0 {
         return Err(Error::invalid("kernel memory limits are not supported"));
@@ -44,18 +54,17 @@ fn merge(host: &mut HostConfig, asked: &HostConfig) -> Result<()> {
         host.cpu_realtime_period = asked.cpu_realtime_period;
         host.cpu_realtime_runtime = asked.cpu_realtime_runtime;
     }
-    if asked.nano_cpus != 0 && (host.cpu_period > 0 || host.cpu_quota > 0) {
-        let why =
-            "Conflicting options: Nano CPUs cannot be updated as CPU Period/CPU Quota has already been set";
+    let pairs = [
+        ("Nano CPUs", asked.nano_cpus, "CPU Period", host.cpu_period),
+        ("Nano CPUs", asked.nano_cpus, "CPU Quota", host.cpu_quota),
+        ("CPU Period", asked.cpu_period, "NanoCPUs", host.nano_cpus),
+        ("CPU Quota", asked.cpu_quota, "NanoCPUs", host.nano_cpus),
+    ];
+    if let Some((new, _, old, _)) = pairs.iter().find(|(_, new, _, old)| *new > 0 && *old > 0) {
+        let why = format!("Conflicting options: {new} cannot be updated as {old} has already been set");
         return Err(Error::conflict(why));
     }
-    if host.nano_cpus > 0 && (asked.cpu_period != 0 || asked.cpu_quota != 0) {
-        let why =
-            "Conflicting options: CPU Period/CPU Quota cannot be updated as NanoCPUs has already been set";
-        return Err(Error::conflict(why));
-    }
-    if asked.memory != 0 && asked.memory > host.memory_swap && host.memory_swap > 0 && asked.memory_swap == 0
-    {
+    if asked.memory != 0 && asked.memory > host.memory_swap && asked.memory_swap == 0 {
         let why = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time";
         return Err(Error::invalid(why));
     }
@@ -81,8 +90,8 @@ fn merge(host: &mut HostConfig, asked: &HostConfig) -> Result<()> {
             now.clone_from(new);
         }
     }
-    // 0 is unchanged, as everywhere; a negative number is no limit.
-    host.pids_limit = asked.pids_limit.filter(|limit| *limit != 0).or(host.pids_limit);
+    // Unlike everywhere, 0 is no limit, as is a negative number.
+    host.pids_limit = asked.pids_limit.map(|limit| limit.max(0)).or(host.pids_limit);
     let policy = &asked.restart_policy;
     if !policy.name.is_empty() {
         if host.auto_remove && policy.name != "no" {
@@ -109,14 +118,17 @@ mod tests {
             pids_limit: Some(9),
             ..HostConfig::default()
         };
-        merge(&mut host, &HostConfig { memory: 150, pids_limit: Some(0), ..HostConfig::default() }).unwrap();
+        merge(&mut host, &HostConfig { memory: 150, ..HostConfig::default() }).unwrap();
         assert_eq!((host.memory, host.memory_swap, host.cpu_shares, host.pids_limit), (150, 200, 5, Some(9)));
         merge(
             &mut host,
             &HostConfig { pids_limit: Some(-1), cpuset_cpus: "0".into(), ..HostConfig::default() },
         )
         .unwrap();
-        assert_eq!((host.pids_limit, host.cpuset_cpus.as_str()), (Some(-1), "0"));
+        assert_eq!((host.pids_limit, host.cpuset_cpus.as_str()), (Some(0), "0"));
+        host.pids_limit = Some(9);
+        merge(&mut host, &HostConfig { pids_limit: Some(0), ..HostConfig::default() }).unwrap();
+        assert_eq!(host.pids_limit, Some(0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use crate::container::Record;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, words};
 use crate::wire::PortBinding;
 
 /// One port of a container on one of the host.
@@ -110,11 +110,7 @@ impl Reservations {
             }
         };
         let (address, socket) = bound.map_err(|error| {
-            let why = if error.kind() == std::io::ErrorKind::AddrInUse {
-                "address already in use".to_owned()
-            } else {
-                error.to_string()
-            };
+            let why = words(&error);
             Error::new(
                 Kind::System,
                 format!("failed to bind host port for {address}/{}: {why}", protocol.name()),

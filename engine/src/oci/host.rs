@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) cpuset: Option<Cpuset>,
     pub(crate) apparmor: bool,
     pub(crate) seccomp: bool,
+    /// `mount_setattr(2)`, which makes mounts read-only with all below them, is there.
+    pub(crate) recursive_read_only: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +47,7 @@ impl Host {
         let common = Self {
             apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|text| text.starts_with('Y')),
+            recursive_read_only: is_at_least(&rustix::system::uname().release().to_string_lossy(), (5, 12)),
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             ..Self::default()
         };
@@ -101,6 +104,13 @@ impl Host {
     }
 }
 
+/// By the first two numbers of a kernel's release.
+fn is_at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= wanted
+}
+
 /// Whether the host forwards packets, without which a bridge leads nowhere. It may change at any time.
 pub(crate) fn forwards_ipv4() -> bool {
     fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() != "0")
@@ -130,6 +140,16 @@ pub(crate) fn numbers(list: &str) -> Option<BTreeSet<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        for release in ["5.12", "5.12.0-rc1", "5.100.3", "6.1.0-18-amd64"] {
+            assert!(is_at_least(release, (5, 12)), "{release}");
+        }
+        for release in ["5.9.16", "4.19.0", "5", ""] {
+            assert!(!is_at_least(release, (5, 12)), "{release}");
+        }
+    }
 
     #[test]
     fn lists_of_numbers() {

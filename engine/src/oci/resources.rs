@@ -9,7 +9,7 @@ use oci_spec::runtime::{
 };
 
 use super::devices;
-use crate::error::{During as _, Error, Result};
+use crate::error::{Error, Result, words};
 use crate::wire::{HostConfig, ThrottleDevice, Ulimit};
 
 /// Microseconds in which a quota is spent, when CPUs are counted.
@@ -115,7 +115,8 @@ fn throttles(devices: Option<&[ThrottleDevice]>) -> Result<Option<Vec<LinuxThrot
 }
 
 fn numbers(path: &str) -> Result<(i64, i64)> {
-    let metadata = fs::metadata(path).during("stat", path.as_ref())?;
+    let metadata =
+        fs::metadata(path).map_err(|error| Error::system(format!("stat {path}: {}", words(&error))))?;
     Ok(devices::numbers(metadata.rdev()))
 }
 

@@ -25,6 +25,11 @@ pub(super) struct Identity {
     pub(super) groups: Vec<u32>,
 }
 
+/// Refuses a user whom the container does not have.
+pub(crate) fn check_user(root: BorrowedFd<'_>, spec: &str) -> Result<()> {
+    look_up(root, spec, &[]).map(drop)
+}
+
 /// The identity of `name`, `uid`, `name:group` and their like, with more groups by name or ID.
 pub(super) fn look_up(root: BorrowedFd<'_>, spec: &str, more_groups: &[String]) -> Result<Identity> {
     let passwd = read(root, "etc/passwd")?;

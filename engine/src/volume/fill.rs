@@ -1,10 +1,10 @@
 //! A new volume gets what the image has in its place: content, owners, modes, attributes, links and special files, as an
 //! archive that is written and unpacked at once.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::thread;
 
@@ -75,20 +75,13 @@ pub(super) fn clear(folder: &Path) -> Result<()> {
 
 fn copy(from: &OwnedFd, to: &Path) -> Result<()> {
     let root = File::open(to).during("open", to)?;
-    transfer(from.as_fd(), root.as_fd()).map_err(|error| error.within("failed to populate volume"))?;
-    let look = || {
-        let metadata = File::from(from.try_clone()?).metadata()?;
-        fchown(&root, Some(metadata.uid()), Some(metadata.gid()))?;
-        root.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
-        root.set_modified(metadata.modified()?)
-    };
-    look().during("set the attributes of", to)
+    transfer(from.as_fd(), root.as_fd()).map_err(|error| error.within("failed to populate volume"))
 }
 
 fn transfer(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).while_doing("pipe2")?;
     let (written, unpacked) = thread::scope(|scope| {
-        let worker = scope.spawn(move || diff::tree(from, File::from(writer)));
+        let worker = scope.spawn(move || diff::copy(from, File::from(writer)));
         let unpacked = unpack::layer(File::from(reader), to, &unpack::Policy::default());
         (worker.join(), unpacked)
     });
@@ -105,10 +98,13 @@ fn transfer(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{chown, symlink};
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
     use std::path::PathBuf;
 
-    use rustix::fs::{CWD, FileType, XattrFlags, getxattr, makedev, mknodat, setxattr};
+    use rustix::fs::{
+        CWD, FileType, XattrFlags, getxattr, lgetxattr, llistxattr, lsetxattr, makedev, mknodat, setxattr,
+    };
 
     use super::super::Volumes;
     use super::super::store::tests::record;
@@ -174,6 +170,74 @@ mod tests {
             assert_eq!(getxattr(filled.join("file"), "user.note", &mut note).unwrap(), 1);
             let root = fs::metadata(&filled).unwrap();
             assert_eq!((root.uid(), root.gid(), root.mode() & 0o7777), (56, 78, 0o1777));
+        }
+    }
+
+    /// A POSIX ACL as the kernel has it: version 2, and entries of tag, permissions and ID.
+    fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+        let mut acl = 2_u32.to_le_bytes().to_vec();
+        for (tag, permissions, id) in entries {
+            acl.extend(tag.to_le_bytes());
+            acl.extend(permissions.to_le_bytes());
+            acl.extend(id.to_le_bytes());
+        }
+        acl
+    }
+
+    /// The attributes of a file but those of security modules, which are the host's.
+    fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
+        let mut names = vec![0; 4096];
+        let length = llistxattr(path, &mut names).unwrap();
+        let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let names = names.map(|name| String::from_utf8(name.to_vec()).unwrap());
+        let read = |name: String| {
+            let mut value = vec![0; 4096];
+            let length = lgetxattr(path, &name, &mut value).unwrap();
+            value.truncate(length);
+            (name, value)
+        };
+        let mut found: Vec<_> = names.filter(|name| !name.starts_with("security.s")).map(read).collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn attributes_of_the_host_are_copied() {
+        const NO_ID: u32 = u32::MAX;
+        let world = World::new();
+        let data = world.image().join("data");
+        fs::create_dir_all(data.join("sub")).unwrap();
+        fs::write(data.join("file"), "content").unwrap();
+        symlink("file", data.join("link")).unwrap();
+        // A user, and what the file's mode says of owner, group, mask and others.
+        let entries = [(1, 7, NO_ID), (2, 6, 4711), (4, 5, NO_ID), (0x10, 7, NO_ID), (0x20, 4, NO_ID)];
+        let acl = acl(&entries);
+        for name in ["file", "sub", "link", ""] {
+            let path = data.join(name);
+            lsetxattr(&path, "trusted.note", b"kept", XattrFlags::empty()).unwrap();
+            if name != "link" {
+                lsetxattr(&path, "user.note", b"kept", XattrFlags::empty()).unwrap();
+                lsetxattr(&path, "system.posix_acl_access", &acl, XattrFlags::empty()).unwrap();
+            }
+        }
+        for name in ["sub", ""] {
+            lsetxattr(data.join(name), "system.posix_acl_default", &acl, XattrFlags::empty()).unwrap();
+        }
+        // CAP_NET_RAW, effective and permitted.
+        let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        lsetxattr(data.join("file"), "security.capability", &capability, XattrFlags::empty()).unwrap();
+        lsetxattr(data.join("sub"), "trusted.overlay.origin", b"not", XattrFlags::empty()).unwrap();
+        for (name, others) in [("v1", Others::None), ("v2", Others::Some)] {
+            let filled = world.fill(name, "/data", others).unwrap();
+            for name in ["file", "sub", "link", ""] {
+                let mut wanted = attributes(&data.join(name));
+                wanted.retain(|(name, _)| name != "trusted.overlay.origin");
+                assert_eq!(attributes(&filled.join(name)), wanted, "{name:?}");
+                let mode = |root: &Path| fs::symlink_metadata(root.join(name)).unwrap().mode();
+                assert_eq!(mode(&filled), mode(&data), "{name:?}");
+            }
+            assert_eq!(attributes(&filled.join("file")).len(), 4);
+            assert_eq!(attributes(&filled.join("sub")).len(), 4);
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Details {
     pub(crate) alone: bool,
     /// Only the mount itself is read-only, not those below it.
     pub(crate) read_only_alone: bool,
+    /// Those below it have to be, or there is no start.
+    pub(crate) read_only_below: bool,
     /// The user has asked for this propagation, so that no other one will do.
     pub(crate) propagation: String,
     /// Options of a tmpfs.

@@ -14,7 +14,7 @@ use crate::container::Record;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::log;
-use crate::wire::MountPoint;
+use crate::wire::{BelowReadOnly, MountPoint};
 
 /// What is to be at one place.
 enum Wanted {
@@ -28,9 +28,14 @@ enum Wanted {
 /// Decides the mounts of a container and makes its volumes; `root` is what the image has. Details go into the record.
 ///
 /// When that fails, named volumes that were made stay, as Docker leaves them.
-pub(crate) fn plan(engine: &Engine, record: &mut Record, root: BorrowedFd<'_>) -> Result<Vec<MountPoint>> {
+pub(crate) fn plan(
+    engine: &Engine,
+    record: &mut Record,
+    root: BorrowedFd<'_>,
+    below: BelowReadOnly,
+) -> Result<Vec<MountPoint>> {
     let wanted = wanted(engine, record)?;
-    let mut act = Act { engine, id: &record.id, root, made: Vec::new(), details: BTreeMap::new() };
+    let mut act = Act { engine, id: &record.id, root, below, made: Vec::new(), details: BTreeMap::new() };
     let outcome =
         wanted.into_iter().map(|(target, one)| act.carry_out(target, one)).collect::<Result<Vec<_>>>();
     let mut mounts = match outcome {
@@ -159,6 +164,7 @@ struct Act<'a> {
     /// Of the container.
     id: &'a str,
     root: BorrowedFd<'a>,
+    below: BelowReadOnly,
     /// Anonymous volumes that go if the rest fails.
     made: Vec<String>,
     details: BTreeMap<String, Details>,
@@ -179,7 +185,11 @@ impl Act<'_> {
             }
             Wanted::Asked(asked) => match &asked.what {
                 What::Volume(named) => self.volume(&asked, named)?,
-                What::Bind(bind) => bound(&asked, bind, &self.engine.settings.data_root),
+                What::Bind(bind) => {
+                    let (mount, details) = bound(&asked, bind, &self.engine.settings.data_root);
+                    let alone = !asked.writable && self.below == BelowReadOnly::AsTheyAre;
+                    (mount, Details { read_only_alone: details.read_only_alone || alone, ..details })
+                }
                 What::Tmpfs(options) => {
                     let mount = MountPoint { kind: "tmpfs".to_owned(), ..blank(&asked) };
                     (mount, Details { tmpfs: options.clone(), ..Details::default() })
@@ -257,6 +267,7 @@ fn bound(asked: &Asked, bind: &Bind, data_root: &Path) -> (MountPoint, Details) 
         make_source: bind.missing == Missing::Make,
         alone: bind.options.non_recursive,
         read_only_alone: bind.options.read_only_non_recursive,
+        read_only_below: bind.options.read_only_force_recursive,
         propagation: bind.options.propagation.clone(),
         ..Details::default()
     };

@@ -10,6 +10,7 @@ use crate::container::Record;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::oci;
 use crate::wire::MountPoint;
 
 /// One mount, in the order in which they are made. It has to live until the runtime has made it.
@@ -64,11 +65,7 @@ pub(crate) fn sources(engine: &Engine, record: &Record) -> Result<Vec<Planned>> 
 }
 
 fn source(engine: &Engine, mount: &MountPoint, details: &Details) -> Result<Source> {
-    let access = match (mount.writable, details.read_only_alone) {
-        (true, _) => Access::Writable,
-        (false, true) => Access::ReadOnly,
-        (false, false) => Access::ReadOnlyRecursive,
-    };
+    let access = access(mount, details, oci::Host::get().recursive_read_only)?;
     match mount.kind.as_str() {
         "tmpfs" => Ok(Source::Tmpfs(tmpfs::merged(&details.tmpfs)?)),
         "volume" => {
@@ -90,6 +87,18 @@ fn source(engine: &Engine, mount: &MountPoint, details: &Details) -> Result<Sour
             })
         }
         _ => bind(engine, mount, details, access),
+    }
+}
+
+/// `recursive` is what the kernel can.
+fn access(mount: &MountPoint, details: &Details, recursive: bool) -> Result<Access> {
+    match () {
+        () if mount.writable => Ok(Access::Writable),
+        () if !details.read_only_alone && recursive => Ok(Access::ReadOnlyRecursive),
+        () if details.read_only_below => Err(Error::system(
+            "rro is not supported: mount_setattr(2) is missing (kernel is older than 5.12?)",
+        )),
+        () => Ok(Access::ReadOnly),
     }
 }
 
@@ -128,6 +137,21 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+
+    #[test]
+    fn mounts_below_are_read_only_where_that_is_wanted_and_possible() {
+        let access = |writable, read_only_alone, read_only_below, recursive| {
+            let mount = MountPoint { writable, ..MountPoint::default() };
+            let details = Details { read_only_alone, read_only_below, ..Details::default() };
+            access(&mount, &details, recursive).map_err(|error| error.message)
+        };
+        assert_eq!(access(true, false, false, true), Ok(Access::Writable));
+        assert_eq!(access(false, false, false, true), Ok(Access::ReadOnlyRecursive));
+        assert_eq!(access(false, false, true, true), Ok(Access::ReadOnlyRecursive));
+        assert_eq!(access(false, true, false, true), Ok(Access::ReadOnly));
+        assert_eq!(access(false, false, false, false), Ok(Access::ReadOnly));
+        assert!(access(false, false, true, false).unwrap_err().starts_with("rro is not supported"));
+    }
 
     #[test]
     fn a_missing_source_becomes_a_folder_and_a_file_stays() {

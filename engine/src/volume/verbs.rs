@@ -179,7 +179,7 @@ impl Engine {
         let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for record in self.containers.all().iter().map(|container| container.record()) {
             // The volumes of a container that is being removed go with it.
-            if record.removing {
+            if record.removing && !record.state.status.is_running() {
                 continue;
             }
             for mount in record.mounts.iter().filter(|mount| mount.kind == "volume") {
@@ -201,7 +201,10 @@ impl Engine {
 
     /// A container that is being made has a folder, and no record yet.
     fn container_exists(&self, id: &str) -> bool {
-        let going = self.containers.find(id).is_ok_and(|container| container.record().removing);
+        let going = self.containers.find(id).is_ok_and(|container| {
+            let record = container.record();
+            record.removing && !record.state.status.is_running()
+        });
         !going && self.containers_folder().join(id).exists()
     }
 

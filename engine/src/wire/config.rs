@@ -100,4 +100,14 @@ pub(crate) struct CreateBody {
     pub(crate) config: Config,
     pub(crate) host_config: HostConfig,
     pub(crate) networking_config: NetworkingConfig,
+    /// No field, but the version of the API decides.
+    pub(crate) below_read_only: BelowReadOnly,
+}
+
+/// What mounts below a read-only bind mount are, unless a client says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum BelowReadOnly {
+    #[default]
+    ReadOnly,
+    AsTheyAre,
 }

@@ -21,7 +21,7 @@ mod usage;
 mod volume;
 
 pub(crate) use archive::{FileChange, PathStat};
-pub(crate) use config::{Config, CreateBody, Healthcheck, Words};
+pub(crate) use config::{BelowReadOnly, Config, CreateBody, Healthcheck, Words};
 pub(crate) use container::{
     ContainerInspect, ContainerSummary, ContainersPruned, GraphDriver, HealthInspect, HostConfigSummary,
     NetworkSettings, NetworkSettingsSummary, Port, ProbeInspect, StateInspect, TopAnswer, go_time,
@@ -29,10 +29,9 @@ pub(crate) use container::{
 pub(crate) use event::EventMessage;
 pub(crate) use exec::{ExecCreate, ExecInspect, ExecProcess, ExecStart};
 pub(crate) use filters::{Filters, Patterns};
-#[cfg(test)]
-pub(crate) use host_config::RestartPolicy;
 pub(crate) use host_config::{
-    DeviceMapping, HostConfig, LogConfig, Mount, MountPoint, PortBinding, ThrottleDevice, Ulimit,
+    DeviceMapping, HostConfig, LogConfig, Mount, MountPoint, PortBinding, RestartPolicy, ThrottleDevice,
+    Ulimit,
 };
 pub(crate) use image::{
     Committed, Distribution, DistributionDescriptor, DistributionPlatform, HistoryLine, ImageDeleted,

@@ -27,7 +27,7 @@ impl CreateBody {
         }
         let config: Config = read(value.clone())?;
         let Beside { host_config, networking_config } = read(value.clone())?;
-        Ok(Self { config, host_config, networking_config })
+        Ok(Self { config, host_config, networking_config, ..Self::default() })
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, lgetxattr, llistxattr, re
 use rustix::io::Errno;
 use rustix::process::fchdir;
 
-use super::Style;
+use super::{Attributes, Style};
 use crate::archive::{Entry, Error, Kind, Result, Time, Xattr};
 
 const CAPABILITY: &[u8] = b"security.capability";
@@ -103,15 +103,22 @@ fn xattrs(name: &[u8], entry: &mut Entry, style: &Style) -> Result<bool> {
             }
             Some(b"redirect" | b"metacopy") => return Err(Error::refused(&entry.path, ELSEWHERE)),
             Some(_) => false,
-            None => attribute == CAPABILITY || attribute.starts_with(b"user."),
+            None => attribute == CAPABILITY || attribute.starts_with(b"user.") || is_wanted(attribute, style),
         };
         if kept {
             let value = value(name, attribute, entry)?;
-            let value = if attribute == CAPABILITY { without_namespace(value) } else { value };
+            let travels = attribute == CAPABILITY && style.attributes == Attributes::Portable;
+            let value = if travels { without_namespace(value) } else { value };
             entry.xattrs.push(Xattr { name: attribute.to_vec(), value });
         }
     }
     Ok(is_opaque)
+}
+
+/// Of those that mean something on this host alone.
+fn is_wanted(attribute: &[u8], style: &Style) -> bool {
+    style.attributes == Attributes::OfHost
+        && (attribute.starts_with(b"trusted.") || attribute.starts_with(b"system.posix_acl_"))
 }
 
 fn value(name: &[u8], attribute: &[u8], entry: &Entry) -> Result<Vec<u8>> {

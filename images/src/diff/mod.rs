@@ -4,8 +4,8 @@
 //! written as it is, in the order of its names, so that equal directories give equal archives. The mount must have had
 //! neither `redirect_dir` nor `metacopy`: such an upper directory does not hold what it shows, and is refused.
 //!
-//! Of extended attributes, `security.capability` and `user.*` are part of a layer; others belong to the host. Sockets
-//! are nothing that a layer can hold, and are left out.
+//! Of extended attributes, `security.capability` and `user.*` are part of a layer; others belong to the host, and go into copies
+//! that stay there. Sockets are nothing that a layer can hold, and are left out.
 
 mod changes;
 mod file;
@@ -34,6 +34,17 @@ pub struct Style {
     pub privileges: Privileges,
     /// Undone: an owner outside the range is an error.
     pub shift: Option<Shift>,
+    pub attributes: Attributes,
+}
+
+/// Which extended attributes are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Attributes {
+    /// Those that mean the same on every host.
+    #[default]
+    Portable,
+    /// `trusted.*` and POSIX ACLs as well.
+    OfHost,
 }
 
 /// The archive that was written.
@@ -76,6 +87,13 @@ pub(crate) fn selected(
 /// Writes the archive of a tree in which nothing stands for anything else, without an entry for its root.
 pub fn tree(root: BorrowedFd<'_>, out: impl Write + Send) -> Result<Layer> {
     apart(|| write(Walk::new(root), out, &Style::default(), Tree::Plain, None))
+}
+
+/// The same for a copy on this host: with an entry for the root, and with all extended attributes that are not an overlay's or a
+/// security module's.
+pub fn copy(root: BorrowedFd<'_>, out: impl Write + Send) -> Result<Layer> {
+    let style = Style { attributes: Attributes::OfHost, ..Style::default() };
+    apart(|| write(Walk::new(root), out, &style, Tree::Plain, Some(root)))
 }
 
 /// The same of one file of `parent`, with all that is in it: its entries' names begin with `name`.

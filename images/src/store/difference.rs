@@ -28,7 +28,7 @@ impl Store {
     }
 
     pub(crate) fn style(&self) -> Style {
-        Style { privileges: self.privileges(), shift: None }
+        Style { privileges: self.privileges(), ..Style::default() }
     }
 
     pub(crate) fn compare(&self, snapshot: &Snapshot, hidden: &[PathBuf]) -> Result<Changes> {

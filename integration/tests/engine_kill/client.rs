@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use knarr_integration::Value;
 
 #[derive(Clone)]
-pub(crate) struct Client(PathBuf);
+pub(crate) struct Client {
+    socket: PathBuf,
+    version: &'static str,
+}
 
 /// An answer of the API.
 #[derive(Debug)]
@@ -30,7 +33,12 @@ impl Reply {
 
 impl Client {
     pub(crate) fn at(socket: &Path) -> Self {
-        Self(socket.to_owned())
+        Self { socket: socket.to_owned(), version: "1.50" }
+    }
+
+    /// The same client, if it knew no newer version.
+    pub(crate) fn of_version(&self, version: &'static str) -> Self {
+        Self { version, ..self.clone() }
     }
 
     /// Sends a request and waits for all of the answer. An engine that is killed meanwhile is an error.
@@ -49,11 +57,11 @@ impl Client {
         headers: &str,
         body: &[u8],
     ) -> io::Result<UnixStream> {
-        let mut stream = UnixStream::connect(&self.0)?;
+        let mut stream = UnixStream::connect(&self.socket)?;
         let kind = if path.starts_with("/images/load") { "application/x-tar" } else { "application/json" };
-        let length = body.len();
+        let (length, version) = (body.len(), self.version);
         let head = format!(
-            "{method} /v1.50{path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+            "{method} /v{version}{path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all(&[head.as_bytes(), body].concat())?;
         Ok(stream)

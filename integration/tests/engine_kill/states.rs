@@ -8,14 +8,14 @@ use knarr_integration::{Value, eventually, json, sys};
 use crate::daemon::{Daemon, lives, processes_with};
 use crate::nest::inside;
 
-const SLEEP: &[&str] = &["sleep", "1000"];
+pub(crate) const SLEEP: &[&str] = &["sleep", "1000"];
 
 /// Waits for a file in its root, and ends with 7.
 const UNTIL_GO: &[&str] = &["sh", "-c", "while [ ! -e /go ]; do usleep 20000; done; exit 7"];
 
 /// Begins a request whose answer does not come.
-fn begin(daemon: &Daemon, method: &'static str, path: &str) {
-    let (client, path) = (daemon.client.clone(), path.to_owned());
+pub(crate) fn begin(daemon: &Daemon, method: &'static str, path: String) {
+    let client = daemon.client.clone();
     std::thread::spawn(move || client.ask(method, &path, b""));
 }
 
@@ -224,7 +224,7 @@ fn killed_in_start(daemon: &mut Daemon, place: &str, name: &str) {
     let port = json!({"80/tcp": [{"HostPort": "8080"}]});
     daemon.create(name, SLEEP, &json!({"Runtime": "gate", "PortBindings": port}));
     daemon.close_gate(place);
-    begin(daemon, "POST", &format!("/containers/{name}/start"));
+    begin(daemon, "POST", format!("/containers/{name}/start"));
     daemon.wait_at_gate(place);
     daemon.replace();
 }
@@ -299,7 +299,7 @@ fn a_removal_is_finished() {
             daemon.post("/containers/one/start").assert(204);
             daemon.close_gate(place);
             // It is stopped and removed: the first delete is of the stop.
-            begin(&daemon, "DELETE", "/containers/one?force=1&v=1");
+            begin(&daemon, "DELETE", "/containers/one?force=1&v=1".to_owned());
             daemon.wait_at_gate(place);
             daemon.kill();
             daemon.open_gate(place);

@@ -57,6 +57,7 @@ fn life() -> Vec<Case> {
         exec_where_it_cannot,
         pause,
         update,
+        refusals,
         stats_and_top,
         copy,
         restart_policy,
@@ -309,7 +310,43 @@ fn update(engine: &Engine) {
     engine.call(&["update", "--pids-limit", "33", "updated"]).assert_ok();
     assert_eq!(read("pids/pids.max"), "33");
     assert_eq!(read("memory/memory.limit_in_bytes"), "100663296", "another limit went away");
+    engine.call(&["update", "--pids-limit", "-1", "updated"]).assert_ok();
+    assert_eq!(read("pids/pids.max"), "max");
+    engine.record_text(&engine.ask(&["inspect", "--format", "{{.HostConfig.PidsLimit}}", "updated"]));
+    engine.record(&engine.call(&["update", "--cpu-period", "5", "updated"]).assert_code(1));
+    engine.call(&["update", "--cpus", "0.5", "updated"]).assert_ok();
+    engine.record(&engine.call(&["update", "--cpu-quota", "2000", "updated"]).assert_code(1));
+    for policy in ["sometimes", "always:3"] {
+        engine.call(&["update", "--restart", policy, "updated"]).assert_code(1);
+    }
     down(engine, "updated");
+}
+
+/// Nothing that is not there is taken for an image that has to be pulled.
+fn refusals(engine: &Engine) {
+    for flags in [
+        ["--ipc", "container:nobody"],
+        ["--network", "container:nobody"],
+        ["--cpuset-cpus", "x"],
+        ["--cpuset-mems", "0-"],
+    ] {
+        let words = [&["run", "--rm"], flags.as_slice(), &[BOX, "true"]].concat();
+        engine.record(&engine.call(&words).assert_code(125));
+    }
+    let device = ["run", "--rm", "--device-read-bps", "/dev/nobody:1mb", BOX, "true"];
+    engine.call(&device).assert_fails_with("stat /dev/nobody: no such file or directory");
+    up(engine, "refuses", &[]);
+    engine.record(&engine.call(&["exec", "--detach-keys", "no-key", "refuses", "true"]).assert_code(1));
+    engine.record(&engine.call(&["rename", "refuses", "x y"]).assert_code(1));
+    // Older engines say so on the stream, with code 126.
+    let nobody = engine.call(&["exec", "--user", "nobody-here", "refuses", "true"]);
+    assert!(!nobody.status.success(), "{}{}", nobody.out, nobody.err);
+    assert!(
+        format!("{}{}", nobody.out, nobody.err)
+            .contains("unable to find user nobody-here: no matching entries")
+    );
+    engine.record_text(&engine.ask(&["inspect", "--format", "{{json .Config.Volumes}}", "refuses"]));
+    down(engine, "refuses");
 }
 
 fn stats_and_top(engine: &Engine) {

@@ -12,7 +12,7 @@ mod version;
 use crate::error::{Error, Result};
 use crate::oci::{self, Security};
 use crate::settings::{CgroupDriver, Settings};
-use crate::wire::{Config, HostConfig, NetworkingConfig};
+use crate::wire::{Config, HostConfig, NetworkingConfig, RestartPolicy};
 
 pub(crate) use resources::{Act, check as check_resources};
 pub(crate) use version::for_version;
@@ -26,7 +26,10 @@ pub(crate) fn validate(
 ) -> Result<Vec<String>> {
     config::check(config)?;
     let mut warnings = network::check(config, host, networking)?;
-    policy(host)?;
+    policy(&mut host.restart_policy)?;
+    if host.auto_remove && host.restart_policy.name != "no" {
+        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
+    }
     security(host)?;
     namespaces(host)?;
     unsupported(host)?;
@@ -38,13 +41,10 @@ pub(crate) fn validate(
     Ok(warnings)
 }
 
-fn policy(host: &mut HostConfig) -> Result<()> {
-    let policy = &mut host.restart_policy;
+/// Refuses a restart policy that there is not. None is `no`.
+pub(crate) fn policy(policy: &mut RestartPolicy) -> Result<()> {
     if policy.name.is_empty() {
         "no".clone_into(&mut policy.name);
-    }
-    if host.auto_remove && policy.name != "no" {
-        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
     }
     let bad = |why: &str| Err(Error::invalid(format!("invalid restart policy: {why}")));
     match (policy.name.as_str(), policy.maximum_retry_count) {

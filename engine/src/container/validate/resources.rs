@@ -27,7 +27,7 @@ fn check_on(host: &mut HostConfig, act: Act, offered: &Host, warnings: &mut Vec<
     realtime(host, offered)?;
     memory(host, act, offered, warnings)?;
     oom(host, offered, warnings)?;
-    pids(host, offered, warnings);
+    pids(host, act, offered, warnings);
     cpu(host, offered, warnings)?;
     cpuset(host, offered, warnings)?;
     blkio(host, offered, warnings)
@@ -120,8 +120,12 @@ fn oom(host: &mut HostConfig, offered: &Host, warnings: &mut Vec<String>) -> Res
     Ok(())
 }
 
-fn pids(host: &mut HostConfig, offered: &Host, warnings: &mut Vec<String>) {
-    host.pids_limit = host.pids_limit.filter(|limit| *limit > 0);
+fn pids(host: &mut HostConfig, act: Act, offered: &Host, warnings: &mut Vec<String>) {
+    host.pids_limit = match act {
+        Act::Create => host.pids_limit.filter(|limit| *limit > 0),
+        // 0 takes a limit away.
+        Act::Update => host.pids_limit.map(|limit| limit.max(0)),
+    };
     if host.pids_limit.is_some() && !offered.pids {
         warnings.push(discarded("PIDs limit", "PIDs limit"));
         host.pids_limit = None;
@@ -194,7 +198,7 @@ fn cpuset(host: &mut HostConfig, offered: &Host, warnings: &mut Vec<String>) -> 
     ];
     for (field, what, asked, there) in table {
         let Some(numbers) = oci::numbers(asked) else {
-            return refuse(format!("Invalid value {asked} for {field}"));
+            return refuse(format!("Invalid value {asked} for {field}: invalid format: {asked}"));
         };
         if !numbers.is_subset(&oci::numbers(there).unwrap_or_default()) {
             return refuse(format!(
@@ -345,7 +349,10 @@ mod tests {
                 HostConfig { cpuset_cpus: text("2-4"), ..base() },
                 "Requested CPUs are not available - requested 2-4, available: 0-3",
             ),
-            (HostConfig { cpuset_mems: text("x"), ..base() }, "Invalid value x for cpuset mems"),
+            (
+                HostConfig { cpuset_mems: text("x"), ..base() },
+                "Invalid value x for cpuset mems: invalid format: x",
+            ),
             (
                 HostConfig { cpuset_mems: text("1"), ..base() },
                 "Requested memory nodes are not available - requested 1, available: 0",

@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::wire::{Config, CreateBody, EndpointSettings, HostConfig, Mount, NetworkingConfig};
+use crate::wire::{BelowReadOnly, Config, CreateBody, EndpointSettings, HostConfig, Mount, NetworkingConfig};
 
 /// Option of an endpoint with the parameters of its interface.
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
 /// Makes a request of this version of the API (major, minor) one of today; gives warnings.
 pub(crate) fn for_version(body: &mut CreateBody, version: (u32, u32)) -> Result<Vec<String>> {
-    let CreateBody { config, host_config: host, networking_config: networking } = body;
+    let CreateBody { config, host_config: host, networking_config: networking, below_read_only } = body;
     bridge(host, networking);
     let before = |minor| version < (1, minor);
     if before(25) {
@@ -31,6 +31,7 @@ pub(crate) fn for_version(body: &mut CreateBody, version: (u32, u32)) -> Result<
         host.annotations = None;
     }
     if before(44) {
+        *below_read_only = BelowReadOnly::AsTheyAre;
         if let Some(check) = &mut config.healthcheck {
             check.start_interval = 0;
         }
@@ -99,15 +100,8 @@ fn mount(mount: &mut Mount, version: (u32, u32)) -> Result<()> {
             }
         }
     }
-    if before(44) && mount.kind == "bind" {
-        if set(&mount.bind_options, "ReadOnlyForceRecursive") {
-            return Err(Error::invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"));
-        }
-        // As all of them were.
-        let options = mount.bind_options.get_or_insert_with(|| Value::Object(serde_json::Map::new()));
-        if let Some(options) = options.as_object_mut() {
-            options.insert("ReadOnlyNonRecursive".to_owned(), true.into());
-        }
+    if before(44) && mount.kind == "bind" && set(&mount.bind_options, "ReadOnlyForceRecursive") {
+        return Err(Error::invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"));
     }
     if before(45) && text(&mount.volume_options, "Subpath") {
         return Err(Error::invalid("VolumeOptions.Subpath needs API v1.45 or newer"));
@@ -267,11 +261,10 @@ mod tests {
         };
         let asked = json!({"NonRecursive": true, "CreateMountpoint": true});
         assert_eq!(options(bind(asked.clone()), 50), asked);
-        assert_eq!(
-            options(bind(asked.clone()), 43),
-            json!({"NonRecursive": true, "CreateMountpoint": true, "ReadOnlyNonRecursive": true})
-        );
-        assert_eq!(options(bind(asked), 39), json!({"ReadOnlyNonRecursive": true}));
+        assert_eq!(options(bind(asked.clone()), 43), asked);
+        assert_eq!(options(bind(asked.clone()), 39), json!({}));
+        let below = |minor| adapted(bind(asked.clone()), minor).unwrap().0.below_read_only;
+        assert_eq!((below(43), below(44)), (BelowReadOnly::AsTheyAre, BelowReadOnly::ReadOnly));
         for (host, minor, text) in [
             (
                 bind(json!({"ReadOnlyForceRecursive": true})),
