@@ -10,4 +10,5 @@ mod image;
 mod nest;
 mod states;
 mod storm;
+mod transfers;
 mod writer;
