@@ -67,10 +67,14 @@ impl Download {
 
 impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.body.read(buffer)?;
+        let too_early = || io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF");
+        let count = match self.body.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(too_early()),
+            read => read?,
+        };
         self.position += count as u64;
         if count == 0 && !buffer.is_empty() && self.length.is_some_and(|length| self.position < length) {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF"));
+            return Err(too_early());
         }
         Ok(count)
     }
