@@ -59,7 +59,7 @@ fn read_request(stream: &TcpStream) -> Option<(String, String)> {
         lines.read_line(&mut line).ok()?;
         match line.trim_end().split_once(": ") {
             Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                value.clone_into(&mut authorization)
+                value.clone_into(&mut authorization);
             }
             Some(_) => {}
             None => return Some((target, authorization)),
