@@ -81,7 +81,7 @@ mod tests {
         let any = Wanted { official: None, stars: i64::MIN };
         assert_eq!(wanted(""), Ok(Some(any)));
         assert_eq!(wanted(r#"{"is-automated":["true"]}"#), Ok(None));
-        let all = r#"{"is-automated":["0"],"is-official":{"true":true},"stars":["3","12","-1"]}"#;
+        let all = r#"{"is-automated":["0"],"is-official":["true"],"stars":["3","12","-1"]}"#;
         let wanted_all = Wanted { official: Some(true), stars: 12 };
         assert_eq!(wanted(all), Ok(Some(wanted_all)));
         for (filters, error) in [
