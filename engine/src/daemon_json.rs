@@ -13,10 +13,9 @@ use crate::error::{During as _, Error, Result};
 pub(crate) type Directives = Map<String, Value>;
 
 /// Of dockerd's directives, those that have one value here. To ask for that value is fine.
-const FIXED: [(&str, Fixed, &str); 13] = [
+const FIXED: [(&str, Fixed, &str); 12] = [
     ("default-ipc-mode", Fixed::Text("private"), "containers share nothing unless they say so"),
     ("experimental", Fixed::Flag(false), "nothing is experimental"),
-    ("init", Fixed::Flag(false), "a container asks for it with --init"),
     ("ip-forward", Fixed::Flag(true), "bridges need it"),
     ("iptables", Fixed::Flag(true), "bridges need the firewall; it is nftables"),
     ("ipv6", Fixed::Flag(false), "bridges have no IPv6"),

@@ -72,6 +72,9 @@ struct Directives {
     #[arg(long = "add-runtime", value_name = "NAME=PATH")]
     #[serde(skip)]
     add_runtime: Option<Vec<String>>,
+    /// Give --init to containers that do not say [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    init: Option<bool>,
     /// Program for --init
     #[arg(long, value_name = "FILE")]
     init_path: Option<PathBuf>,
@@ -257,6 +260,7 @@ impl Directives {
                 settings.default_runtime
             )));
         }
+        set(&mut settings.init_by_default, self.init);
         settings.init = self.init_path.or(settings.init.take());
         for option in self.exec_opts.unwrap_or_default() {
             settings.cgroup_driver = match pair("exec-opt", &option)? {

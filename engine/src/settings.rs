@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) default_runtime: String,
     pub(crate) monitor: PathBuf,
     pub(crate) netns: PathBuf,
+    /// Containers that do not say have `--init`.
+    pub(crate) init_by_default: bool,
     /// For `--init`.
     pub(crate) init: Option<PathBuf>,
     pub(crate) log: LogConfig,
@@ -123,6 +125,7 @@ impl Settings {
             default_runtime: "runc".to_owned(),
             monitor: beside.join("knarr-monitor"),
             netns: beside.join("knarr-netns"),
+            init_by_default: false,
             init: init.into_iter().map(PathBuf::from).find(|path| path.exists()),
             log: LogConfig { kind: "json-file".to_owned(), config: BTreeMap::new() },
             cgroup_driver: CgroupDriver::of_this_machine(),

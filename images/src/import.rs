@@ -1,6 +1,7 @@
 //! `docker import`: an archive of a root file system becomes an image of one layer.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,9 @@ use crate::platform::Wanted;
 use crate::store::LayerLink;
 use crate::timestamp::{rfc3339, since_epoch};
 use crate::{Descriptor, Digest, Error, Platform, Reference, Result, Store, layer};
+
+/// Bytes that are copied at once.
+const CHUNK: usize = 128 << 10;
 
 /// What is said of the new image.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +43,7 @@ impl Store {
         }
         let mut content = self.new_content()?;
         let path = content.path().to_owned();
-        io::copy(&mut whole, &mut content).of("write", &path)?;
+        copy(&mut whole, &mut content, &path)?;
         let kept = content.seal()?.keep(self)?;
         let diff_id = layer::unpack_blob(self, &kept.digest, None)?;
         let _layer = self.hold(diff_id);
@@ -48,6 +52,20 @@ impl Store {
         let layers = vec![LayerLink { diff_id, blob }];
         let image = NewImage { config: &config, layers, parent: None, format: Format::Oci };
         Ok(image.record(self, &import.names)?.0)
+    }
+}
+
+/// Says of a failure on which side it was.
+fn copy(from: &mut dyn Read, to: &mut dyn Write, path: &Path) -> Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::ReadInput(error)),
+        };
+        to.write_all(&buffer[..count]).of("write", path)?;
     }
 }
 

@@ -409,10 +409,9 @@ async fn archive(
             Ok(answer)
         }
         _ => {
-            if request.query.flag("copyUIDGID") {
-                return super::route::later("giving copied files to the container's user");
-            }
-            let put = Put { keep_kinds: request.query.flag("noOverwriteDirNonDir") };
+            let query = &request.query;
+            let put =
+                Put { keep_kinds: query.flag("noOverwriteDirNonDir"), as_user: query.flag("copyUIDGID") };
             let body = request.into_reader();
             blocking(&engine, move |engine| engine.unpack(&name, &path, put, body)).await?;
             Ok(answer::build(StatusCode::OK, None, Body::Whole(Bytes::new())))

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::answer::{self, Answer};
 use super::request::Request;
-use super::route::{blocking, later, unknown};
+use super::route::{blocking, unknown};
 use super::stream::{self, Chunks};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::image::{self, Commit, ImageQuery, Import, Pull, Remove};
+use crate::image::{self, Commit, ImageQuery, Import, Pull, Remove, Search};
 use crate::wire::request::read;
 use crate::wire::{Committed, Config, Filters};
 
@@ -30,7 +30,7 @@ pub(super) async fn route(
 ) -> Result<Answer> {
     match (method, path) {
         (&Method::GET, ["json"]) => list(engine, &request).await,
-        (&Method::GET, ["search"]) => later("searching for images"),
+        (&Method::GET, ["search"]) => search(engine, &request).await,
         (&Method::GET, ["get"]) => {
             let names = request.query.all("names").map(str::to_owned).collect();
             save(engine, &request, names).await
@@ -70,6 +70,16 @@ pub(super) async fn route(
     }
 }
 
+async fn search(engine: Arc<Engine>, request: &Request) -> Result<Answer> {
+    let search = Search {
+        term: request.query.text("term").unwrap_or_default().to_owned(),
+        limit: image::search_limit(request.query.text("limit"))?,
+        filters: filters(request)?,
+        credentials: credentials(request),
+    };
+    Ok(answer::ok(&blocking(&engine, move |engine| engine.image_search(&search)).await?))
+}
+
 async fn list(engine: Arc<Engine>, request: &Request) -> Result<Answer> {
     let version = request.version.numbers();
     let query = ImageQuery {
@@ -105,19 +115,24 @@ async fn create(engine: Arc<Engine>, request: Request) -> Result<Answer> {
     if source.is_empty() {
         return Err(Error::invalid("neither fromImage nor fromSrc is given"));
     }
-    if source != "-" {
-        return later("importing from an address");
-    }
     let name = Some(text("repo")).filter(|name| !name.is_empty());
+    let name = name.map(|name| image::reference(&name, &text("tag"))).transpose()?;
+    if name.as_ref().is_some_and(|name| name.digest().is_some()) {
+        return Err(Error::invalid("cannot import digest reference"));
+    }
     let import = Import {
-        name: name.map(|name| image::reference(&name, &text("tag"))).transpose()?,
+        name,
         message: request
             .query
             .text("message")
             .map_or_else(|| format!("Imported from {source}"), str::to_owned),
         changes: request.query.all("changes").map(str::to_owned).collect(),
-        platform,
+        platform: platform.map(|platform| image::platform(&platform)).transpose()?,
     };
+    if source != "-" {
+        let act = move |chunks: &mut Chunks| engine.image_import_from(&source, import, &mut teller(chunks));
+        return Ok(stream::progress(act).await);
+    }
     let body = request.into_reader();
     Ok(stream::progress(move |chunks| engine.image_import(body, import, &mut teller(chunks))).await)
 }

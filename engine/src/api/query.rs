@@ -2,7 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::wire::atoi;
 
 /// Names and values, decoded, in the order in which they came.
 #[derive(Debug, Default)]
@@ -50,11 +51,7 @@ impl Query {
 
     /// A number; nothing is none.
     pub(super) fn number(&self, name: &str) -> Result<Option<i64>> {
-        let parse = |text: &str| {
-            text.parse()
-                .map_err(|_| Error::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax")))
-        };
-        self.text(name).map(parse).transpose()
+        self.text(name).map(atoi).transpose()
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn answer(
     work: impl FnOnce(&mut Chunks) -> Result<()> + Send + 'static,
 ) -> Answer {
     let (sender, chunks) = mpsc::channel(WAITING);
-    let (begun, has_begun) = oneshot::channel();
+    let (begun, mut has_begun) = oneshot::channel();
     let (breaks, broken) = oneshot::channel();
     let mut writer = Chunks { sender, begun: Some(begun) };
     let work = tokio::task::spawn_blocking(move || {
@@ -71,10 +71,14 @@ pub(super) async fn answer(
         outcome
     });
     let outcome = tokio::select! {
-        Ok(()) = has_begun => Ok(()),
-        outcome = work => {
-            outcome.unwrap_or_else(|error| Err(Error::system(format!("a thread has failed: {error}"))))
-        }
+        Ok(()) = &mut has_begun => Ok(()),
+        // It may have begun and ended at once.
+        outcome = work => match has_begun.try_recv() {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                outcome.unwrap_or_else(|error| Err(Error::system(format!("a thread has failed: {error}"))))
+            }
+        },
     };
     match outcome {
         Ok(()) => answer::breakable(content_type, chunks, Some(broken)),

@@ -11,6 +11,7 @@ use super::root::{Place, open};
 use super::{Container, Record, Status};
 use crate::engine::Engine;
 use crate::error::{During as _, Error, Result};
+use crate::oci::file_owner;
 use crate::wire::PathStat;
 
 /// Go's `os.FileMode` has the type of a file, set-id and sticky at bits of its own.
@@ -30,6 +31,8 @@ const GO_SPECIAL: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o10
 pub(crate) struct Put {
     /// Refuse to put a directory in the place of something else, or the reverse.
     pub(crate) keep_kinds: bool,
+    /// The files become the container's user's, if it has one.
+    pub(crate) as_user: bool,
 }
 
 impl Engine {
@@ -74,7 +77,8 @@ impl Engine {
                 Err(error) => return Err(missing(&path, name, &error)),
             };
             let onto = if put.keep_kinds { unpack::Onto::FilesOfTheirKind } else { unpack::Onto::Files };
-            let policy = unpack::Policy { onto, ..unpack::Policy::default() };
+            let owner = if put.as_user { user(root, &container.record())? } else { None };
+            let policy = unpack::Policy { onto, owner, ..unpack::Policy::default() };
             unpack::layer(archive, folder.as_fd(), &policy).map(drop).map_err(Error::invalid)
         })
     }
@@ -162,6 +166,14 @@ fn missing(path: &str, container: &str, error: &io::Error) -> Error {
         }
         _ => Error::system(format!("look for {path} in container {container}: {error}")),
     }
+}
+
+/// The user of a container that has one.
+fn user(root: BorrowedFd<'_>, record: &Record) -> Result<Option<unpack::Owner>> {
+    if record.config.user.is_empty() {
+        return Ok(None);
+    }
+    file_owner(root, &record.config.user).map(|(uid, gid)| Some(unpack::Owner { uid, gid }))
 }
 
 /// Refuses what the container itself could not write.

@@ -45,15 +45,27 @@ fn kind(failure: &Failure) -> Kind {
 
 fn of_registry(error: &registry::Error) -> Kind {
     match error {
+        registry::Error::Download { status, .. } => of_status(status.as_u16()),
+        registry::Error::DownloadAddress(_)
+        | registry::Error::SearchScheme(_)
+        | registry::Error::SearchLimit(_)
+        | registry::Error::SecureIndex { .. }
+        | registry::Error::InsecureIndex { .. } => Kind::InvalidParameter,
         registry::Error::AccessDenied { .. }
         | registry::Error::ManifestUnknown { .. }
         | registry::Error::RepositoryUnknown { .. } => Kind::NotFound,
-        registry::Error::Answer(answer) => match answer.status() {
-            401 => Kind::Unauthorized,
-            403 => Kind::Forbidden,
-            404 => Kind::NotFound,
-            _ => Kind::System,
-        },
+        registry::Error::Answer(answer) if answer.status() == 400 => Kind::System,
+        registry::Error::Answer(answer) => of_status(answer.status()),
+        _ => Kind::System,
+    }
+}
+
+fn of_status(status: u16) -> Kind {
+    match status {
+        400 => Kind::InvalidParameter,
+        401 => Kind::Unauthorized,
+        403 => Kind::Forbidden,
+        404 => Kind::NotFound,
         _ => Kind::System,
     }
 }

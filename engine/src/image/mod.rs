@@ -4,6 +4,7 @@ mod authority;
 mod changes;
 mod commit;
 mod distribution;
+mod download;
 mod failure;
 mod inspect;
 mod list;
@@ -11,6 +12,7 @@ mod pattern;
 mod progress;
 mod prune;
 mod remove;
+mod search;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ pub(crate) use commit::Commit;
 pub(crate) use failure::sentence;
 pub(crate) use list::ImageQuery;
 pub(crate) use remove::Remove;
+pub(crate) use search::{Search, limit as search_limit};
 pub(crate) use transfer::{Import, Pull};
 
 /// Where progress goes, one object after the other; an error means that nobody reads it any more.

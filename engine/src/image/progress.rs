@@ -8,7 +8,7 @@ use knarr_images::progress::{Event, Stage};
 use serde_json::{Value, json};
 
 /// The least time between two numbers of one layer.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// Characters of a full bar.
 const BAR: usize = 50;
 
@@ -91,7 +91,7 @@ fn short(digest: &Digest) -> String {
 }
 
 /// `[=====>     ]  1.2MB/3MB`, as Docker draws it.
-fn bar(done: u64, total: u64) -> String {
+pub(super) fn bar(done: u64, total: u64) -> String {
     if total == 0 {
         return if done == 0 { String::new() } else { format!("{:>8}", human_size(done)) };
     }

@@ -7,7 +7,7 @@ use knarr_images::progress::Event;
 use knarr_images::pull;
 use knarr_images::push::Push;
 use knarr_images::registry::Credentials;
-use knarr_images::{Digest, Reference, import};
+use knarr_images::{Digest, Platform, Reference, import};
 use serde_json::{Value, json};
 
 use super::progress::Reporter;
@@ -29,7 +29,7 @@ pub(crate) struct Import {
     pub(crate) message: String,
     /// Lines of a Dockerfile.
     pub(crate) changes: Vec<String>,
-    pub(crate) platform: Option<String>,
+    pub(crate) platform: Option<Platform>,
 }
 
 impl Engine {
@@ -143,16 +143,16 @@ impl Engine {
         asked: Import,
         tell: Tell<'_>,
     ) -> Result<()> {
+        let image = self.import_archive(archive, asked)?;
+        // The image is there, whoever reads that.
+        let _ = tell(&json!({"status": image.to_string()}));
+        Ok(())
+    }
+
+    pub(super) fn import_archive(&self, archive: impl Read + Send, asked: Import) -> Result<Digest> {
         let Import { name, message, changes: lines, platform } = asked;
-        let platform = platform
-            .filter(|platform| !platform.is_empty())
-            .map(|text| super::platform(&text))
-            .transpose()?;
         let mut config = Config::default();
         changes::apply(&mut config, &lines)?;
-        if name.as_ref().is_some_and(|name| name.digest().is_some()) {
-            return Err(Error::invalid("cannot import digest reference"));
-        }
         let import = import::Import {
             message,
             process: Some(process(&config)?),
@@ -161,9 +161,7 @@ impl Engine {
         };
         let image = self.images.import(archive, &import)?;
         self.tell_image("import", &image.to_string(), &image.to_string(), self.image_labels(&image));
-        // The image is there, whoever reads that.
-        let _ = tell(&json!({"status": image.to_string()}));
-        Ok(())
+        Ok(image)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) use process::process;
 pub(crate) use resources::{RLIMITS, resources};
 pub(crate) use security::Security;
 pub(crate) use sysctls::check as check_sysctl;
-pub(crate) use user::check_user;
+pub(crate) use user::{check_user, owner as file_owner};
 
 const VERSION: &str = "1.2.0";
 

@@ -173,7 +173,7 @@ fn shared_memory(spec: &Spec<'_>, users: &HashSet<String>) -> Result<Option<Moun
 }
 
 fn init(spec: &Spec<'_>) -> Result<Option<Entry>> {
-    if !super::process::has_init(&spec.record.host_config) {
+    if !super::process::has_init(&spec.record.host_config, spec.settings) {
         return Ok(None);
     }
     let program = spec.settings.init.as_deref();

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use super::{Security, Spec, capabilities, defaults, mounts, resources, user};
 use crate::container::Record;
 use crate::error::{Error, Result};
+use crate::settings::Settings;
 use crate::wire::{ExecCreate, HostConfig};
 
 /// The first process.
@@ -16,7 +17,7 @@ pub(super) fn of_start(spec: &Spec<'_>, security: &Security, hostname: &str) -> 
     let (record, host) = (spec.record, &spec.record.host_config);
     let mut process = common(record, security)?;
     let own = [record.path.clone()].into_iter().chain(record.args.iter().cloned());
-    let args = if has_init(host) {
+    let args = if has_init(host, spec.settings) {
         [mounts::INIT, "--"].map(str::to_owned).into_iter().chain(own).collect()
     } else {
         own.collect()
@@ -89,8 +90,8 @@ fn common(record: &Record, security: &Security) -> Result<Process> {
 }
 
 /// A process that reaps has a use only where it is the first of its namespace.
-pub(super) fn has_init(host: &HostConfig) -> bool {
-    host.init == Some(true) && host.pid_mode.is_empty()
+pub(super) fn has_init(host: &HostConfig, settings: &Settings) -> bool {
+    host.init.unwrap_or(settings.init_by_default) && host.pid_mode.is_empty()
 }
 
 fn directory(path: &str) -> std::path::PathBuf {
@@ -192,6 +193,7 @@ mod tests {
             pid_mode: pid_mode.to_owned(),
             ..HostConfig::default()
         };
+        let mut settings = Settings::new(std::path::Path::new("/"));
         for (host, expected) in [
             (host(Some(true), ""), true),
             (host(Some(true), "host"), false),
@@ -199,7 +201,13 @@ mod tests {
             (host(Some(false), ""), false),
             (host(None, ""), false),
         ] {
-            assert_eq!(has_init(&host), expected);
+            assert_eq!(has_init(&host, &settings), expected);
+        }
+        settings.init_by_default = true;
+        for (host, expected) in
+            [(host(None, ""), true), (host(None, "host"), false), (host(Some(false), ""), false)]
+        {
+            assert_eq!(has_init(&host, &settings), expected);
         }
     }
 }

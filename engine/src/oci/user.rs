@@ -37,6 +37,19 @@ pub(super) fn look_up(root: BorrowedFd<'_>, spec: &str, more_groups: &[String]) 
     find(spec, more_groups, &passwd, &group)
 }
 
+/// User and group of `spec` for files that are copied into the container, with the words that Docker has for that.
+pub(crate) fn owner(root: BorrowedFd<'_>, spec: &str) -> Result<(u32, u32)> {
+    let found = look_up(root, spec, &[]).map_err(|error| {
+        let words = |kind: &str| {
+            let (name, why) =
+                error.message.strip_prefix(&format!("unable to find {kind} "))?.split_once(": ")?;
+            Some(Error::invalid(format!("failed to look up {kind} {name:?} in container: {why}")))
+        };
+        words("user").or_else(|| words("group")).unwrap_or(error.clone())
+    })?;
+    Ok((found.uid, found.gid))
+}
+
 /// A file of the container. That there is none is no failure: IDs need no names.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>> {
     // Not to wait for a writer, should it be a FIFO.
@@ -204,6 +217,26 @@ mod tests {
         }
         assert_eq!(find("8:7", &[], b"", b"").unwrap(), identity(8, 7, &[]));
         assert_eq!(find("", &[], b"", b"").unwrap(), identity(0, 0, &[]));
+    }
+
+    #[test]
+    fn owners_of_copied_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("etc")).unwrap();
+        fs::write(folder.path().join("etc/passwd"), PASSWD).unwrap();
+        fs::write(folder.path().join("etc/group"), GROUP).unwrap();
+        let root = fs::File::open(folder.path()).unwrap();
+        let found = |spec| owner(root.as_fd(), spec).map_err(|error| error.message);
+        for (spec, ids) in [("adm", (42, 43)), ("7456", (7456, 100)), ("8:grp", (8, 1234)), (":33", (0, 33))]
+        {
+            assert_eq!(found(spec), Ok(ids), "{spec}");
+        }
+        for (spec, text) in [
+            ("x", "failed to look up user \"x\" in container: no matching entries in passwd file"),
+            ("adm:y", "failed to look up group \"y\" in container: no matching entries in group file"),
+        ] {
+            assert_eq!(found(spec), Err(text.to_owned()));
+        }
     }
 
     #[test]

@@ -81,6 +81,16 @@ pub(crate) struct HistoryLine {
     pub(crate) tags: Option<Vec<String>>,
 }
 
+/// One line of `docker search`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct SearchResult {
+    pub(crate) star_count: i64,
+    pub(crate) is_official: bool,
+    pub(crate) name: String,
+    pub(crate) is_automated: bool,
+    pub(crate) description: String,
+}
+
 /// One step of a removal; one of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -13,6 +13,7 @@ mod host_config;
 mod image;
 pub(crate) mod mount_options;
 mod network;
+mod number;
 pub(crate) mod request;
 mod stats;
 mod system;
@@ -35,11 +36,12 @@ pub(crate) use host_config::{
 };
 pub(crate) use image::{
     Committed, Distribution, DistributionDescriptor, DistributionPlatform, HistoryLine, ImageDeleted,
-    ImageInspect, ImageMetadata, ImageSummary, ImagesPruned, RawImage, RegistryAuth, RootFs,
+    ImageInspect, ImageMetadata, ImageSummary, ImagesPruned, RawImage, RegistryAuth, RootFs, SearchResult,
 };
 pub(crate) use network::{
     EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkContainer, NetworkingConfig,
 };
+pub(crate) use number::atoi;
 pub(crate) use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, Nothing, PidsStats, StatsAnswer,
     Throttling,

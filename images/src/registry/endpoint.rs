@@ -13,9 +13,10 @@ use super::trust::Security;
 use super::{Error, Settings};
 use crate::Reference;
 
-const DOCKER_HUB: &str = "docker.io";
+pub(super) const DOCKER_HUB: &str = "docker.io";
+pub(super) const DOCKER_INDEX_HOST: &str = "index.docker.io";
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
-const MOST_REDIRECTS: usize = 10;
+pub(super) const MOST_REDIRECTS: usize = 10;
 
 /// Where an endpoint may be; what it is, `Endpoint::discover` finds out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,22 +61,40 @@ impl Endpoint {
     /// Finds out how a site is reached, by asking for `/v2/`: verified TLS; of an insecure registry also TLS with any
     /// certificate, then plain HTTP.
     pub(super) fn discover(site: &Site, settings: &Settings) -> Result<Self, Error> {
-        let mut last = None;
+        let nowhere = || Error::Address(site.name().to_owned());
+        Self::reach(site, settings, "/v2/").map_err(|mut failures| failures.pop().unwrap_or_else(nowhere))
+    }
+
+    /// The same by asking for `page`. Gives all failures in their order if none of the ways leads there.
+    pub(super) fn reach(site: &Site, settings: &Settings, page: &str) -> Result<Self, Vec<Error>> {
+        let mut failures = Vec::new();
         for (base, security) in candidates(site, settings) {
             // To believe any certificate helps only where a certificate was in the way.
             let believes_any = security == Security::Unverified && base.starts_with("https:");
-            let other_trouble =
-                matches!(&last, Some(Error::Exchange { source, .. }) if !source.is_certificate());
+            let other_trouble = matches!(
+                failures.last(), Some(Error::Exchange { source, .. }) if !source.is_certificate()
+            );
             if believes_any && other_trouble {
                 continue;
             }
-            match Self::at(base, security, site, settings).and_then(Self::ping) {
+            match Self::at(base, security, site, settings).and_then(|endpoint| endpoint.ping(page)) {
                 Ok(endpoint) => return Ok(endpoint),
-                Err(error @ Error::Exchange { .. }) => last = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let is_final = !matches!(error, Error::Exchange { .. });
+                    failures.push(error);
+                    if is_final {
+                        break;
+                    }
+                }
             }
         }
-        Err(last.unwrap_or_else(|| Error::Address(site.name().to_owned())))
+        Err(failures)
+    }
+
+    /// Docker Hub's index, which only searches are for. Nothing is asked of it yet.
+    pub(super) fn docker_index(settings: &Settings) -> Result<Self, Error> {
+        let site = Site::Registry(DOCKER_HUB.to_owned());
+        Self::at(format!("https://{DOCKER_INDEX_HOST}"), Security::Verified, &site, settings)
     }
 
     fn at(base: String, security: Security, site: &Site, settings: &Settings) -> Result<Self, Error> {
@@ -89,18 +108,33 @@ impl Endpoint {
         Ok(Self { base, origin, security, is_mirror, agents, challenge: Mutex::new(None) })
     }
 
-    /// Any answer shows that this is the way; a refusal says what to send along.
-    fn ping(self) -> Result<Self, Error> {
-        let uri = self.uri("")?;
+    /// Any answer shows that this is the way.
+    fn ping(self, page: &str) -> Result<Self, Error> {
+        self.ask_for(page).map(|()| self)
+    }
+
+    /// A refusal says what to send along.
+    fn ask_for(&self, page: &str) -> Result<(), Error> {
+        let uri = self.page(page)?;
         let mut question = Outgoing::new(Method::GET, Patience::Whole);
         let response = self.agents.send(&uri, &mut question)?;
         self.learn(response.headers());
-        Ok(self)
+        Ok(())
+    }
+
+    /// Learns what the second API of this place wants to see.
+    pub(super) fn ask_what_it_wants(&self) -> Result<(), Error> {
+        self.ask_for("/v2/")
     }
 
     /// The address of something below `/v2/`.
     pub(super) fn uri(&self, path: &str) -> Result<Uri, Error> {
-        let text = format!("{}/v2/{path}", self.base);
+        self.page(&format!("/v2/{path}"))
+    }
+
+    /// The address of a page of it, which begins with a slash.
+    pub(super) fn page(&self, path: &str) -> Result<Uri, Error> {
+        let text = format!("{}{path}", self.base);
         text.parse().map_err(|_| Error::Address(text))
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ureq::Timeout;
-use ureq::http::{Method, Uri};
+use ureq::http::{Method, StatusCode, Uri};
 
 use super::answer::Answer;
 use crate::{Digest, Reference};
@@ -83,6 +83,34 @@ pub enum Error {
     Tags { name: String, defect: &'static str },
     #[error("read tags of {name}")]
     ReadTags { name: String, source: io::Error },
+
+    #[error("invalid repository name: repository name ({0}) should not have a scheme")]
+    SearchScheme(String),
+    #[error("limit {0} is outside the range of [1, 100]")]
+    SearchLimit(u64),
+    /// `endpoint` is an address, `cause` a sentence.
+    #[error(
+        "invalid registry endpoint {endpoint}: {cause}. If this private registry supports only HTTP or HTTPS with an \
+         unknown CA certificate, please add `--insecure-registry {host}` to the daemon's arguments. In the case of \
+         HTTPS, if you have access to the registry's CA certificate, no need for the flag; simply place the CA \
+         certificate at /etc/docker/certs.d/{host}/ca.crt"
+    )]
+    SecureIndex { endpoint: String, host: String, cause: String },
+    #[error("invalid registry endpoint {endpoint:?}. HTTPS attempt: {https}. HTTP attempt: {http}")]
+    InsecureIndex { endpoint: String, https: String, http: String },
+    #[error("Unexpected status code {0}")]
+    SearchStatus(u16),
+    #[error("read the registry's search results")]
+    ReadResults(#[source] io::Error),
+    #[error("error decoding registry search results")]
+    Results(#[source] serde_json::Error),
+
+    #[error("parse {0:?}: invalid address")]
+    DownloadAddress(String),
+    #[error("Get {address:?}: unsupported protocol scheme {scheme:?}")]
+    DownloadScheme { address: String, scheme: String },
+    #[error("failed to GET {address} with status {status}: {said}")]
+    Download { address: String, status: StatusCode, said: String },
 
     #[error("blob {digest} is announced with {announced} bytes, but has {size}")]
     BlobLength { digest: Digest, announced: String, size: u64 },

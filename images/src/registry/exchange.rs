@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// What to show, as far as the registry has said what it wants to see.
-    fn authorization(
+    pub(super) fn authorization(
         &self,
         endpoint: &Endpoint,
         scope: &Scope,

@@ -88,6 +88,24 @@ pub(super) fn escape(value: &str) -> String {
     escaped.collect()
 }
 
+/// The reverse. What is no escape stays as it is.
+pub(super) fn unescape(value: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|pair| first == b'%' && pair.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|pair| std::str::from_utf8(pair).ok());
+        if let Some(byte) = digits.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// The address with one more parameter in its query.
 pub(super) fn with_parameter(uri: &Uri, name: &str, value: &str) -> Option<Uri> {
     let separator = if uri.query().is_some() { '&' } else { '?' };
@@ -146,6 +164,8 @@ mod tests {
             "https://a.b/v2/?_state=x&digest=sha256%3A0"
         );
         assert_eq!(escape("a b&c=é"), "a%20b%26c%3D%C3%A9");
+        assert_eq!(unescape("a%20b%26c%3d%C3%A9"), "a b&c=é");
+        assert_eq!(unescape("100%, %4"), "100%, %4");
     }
 
     proptest::proptest! {

@@ -44,11 +44,18 @@ pub(super) struct Scope {
 pub(super) enum Access {
     Pull,
     Push,
+    /// Of the registry as a whole.
+    Search,
 }
 
 impl Scope {
     pub(super) fn new(repository: &str, access: Access) -> Self {
         Self { repository: repository.to_owned(), access, also_pull: None }
+    }
+
+    /// What a search takes.
+    pub(super) fn search() -> Self {
+        Self::new("catalog", Access::Search)
     }
 
     /// Of who only wants to be known.
@@ -63,6 +70,7 @@ impl Scope {
         let actions = match self.access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
+            Access::Search => return vec![format!("registry:{}:search", self.repository)],
         };
         let also = self.also_pull.iter().map(|other| format!("repository:{other}:pull"));
         [format!("repository:{}:{actions}", self.repository)].into_iter().chain(also).collect()

@@ -62,16 +62,28 @@ impl Trust {
                 roots.extend(certificates(path)?);
             }
         }
-        let roots = RootCerts::from(roots);
-        let config = |client: Option<ClientCert>| {
-            TlsConfig::builder()
-                .root_certs(roots.clone())
-                .client_cert(client)
-                .disable_verification(security == Security::Unverified)
-                .unversioned_rustls_crypto_provider(self.provider.clone())
-                .build()
-        };
-        Ok(Credence { own: config(self.client_certificate(&folder, &files)?), foreign: config(None) })
+        let own = self.config(roots.clone(), self.client_certificate(&folder, &files)?, security);
+        Ok(Credence { own, foreign: self.config(roots, None, security) })
+    }
+
+    /// What is believed of a host that is no registry.
+    pub(super) fn of_anybody(&self) -> Result<Credence, Error> {
+        let config = self.config(self.system()?.to_vec(), None, Security::Verified);
+        Ok(Credence { own: config.clone(), foreign: config })
+    }
+
+    fn config(
+        &self,
+        roots: Vec<Certificate<'static>>,
+        client: Option<ClientCert>,
+        security: Security,
+    ) -> TlsConfig {
+        TlsConfig::builder()
+            .root_certs(RootCerts::from(roots))
+            .client_cert(client)
+            .disable_verification(security == Security::Unverified)
+            .unversioned_rustls_crypto_provider(self.provider.clone())
+            .build()
     }
 
     fn system(&self) -> Result<&[Certificate<'static>], Error> {

@@ -269,7 +269,7 @@ impl<'scope> Applier<'scope> {
     fn implied(&mut self, parent: &Arc<Dir>, name: &[u8], entry: &Entry) -> Result<Arc<Dir>> {
         let implied = Entry::new(entry.path.clone(), Kind::Directory, 0o755);
         let dir = self.directory(parent, name, &implied)?;
-        let (uid, gid) = self.owners.of(&implied)?;
+        let (uid, gid) = self.owners.said(&implied)?;
         fchown(&dir, Some(uid), Some(gid))
             .and_then(|()| fchmod(&dir, Mode::from_raw_mode(implied.mode)))
             .map_err(|error| Error::entry("make the directory of", &entry.path, error))?;

@@ -6,7 +6,7 @@ use rustix::fs::{Gid, Timespec, Timestamps, Uid, XattrFlags, fsetxattr};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
-use super::{Policy, Privileges, Shift};
+use super::{Owner, Policy, Privileges, Shift};
 use crate::archive::{Entry, Error, Result, Time, Xattr};
 
 /// NAME and SIZE of limits.h for extended attributes.
@@ -32,12 +32,13 @@ impl Skipped {
 /// Who owns the files that we make, and who should.
 pub(super) struct Owners {
     shift: Option<Shift>,
+    owner: Option<Owner>,
     ours: (u32, u32),
 }
 
 impl Owners {
     pub(super) fn new(policy: &Policy) -> Self {
-        Self { shift: policy.shift, ours: (geteuid().as_raw(), getegid().as_raw()) }
+        Self { shift: policy.shift, owner: policy.owner, ours: (geteuid().as_raw(), getegid().as_raw()) }
     }
 
     /// The owner of an entry's file on the host.
@@ -51,6 +52,18 @@ impl Owners {
     }
 
     fn numbers(&self, entry: &Entry) -> Result<(u32, u32)> {
+        match self.owner {
+            Some(owner) => Ok((owner.uid, owner.gid)),
+            None => self.written(entry),
+        }
+    }
+
+    /// The owner that the archive says, or root of one that it does not speak of.
+    pub(super) fn said(&self, entry: &Entry) -> Result<(Uid, Gid)> {
+        self.written(entry).map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)))
+    }
+
+    fn written(&self, entry: &Entry) -> Result<(u32, u32)> {
         let Some(shift) = self.shift else { return Ok((entry.uid, entry.gid)) };
         let moved = |id: u32, base: u32| (id < shift.count).then(|| base.checked_add(id)).flatten();
         let ids = moved(entry.uid, shift.uid).zip(moved(entry.gid, shift.gid));

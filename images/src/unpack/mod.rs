@@ -33,6 +33,15 @@ pub struct Policy {
     pub privileges: Privileges,
     pub shift: Option<Shift>,
     pub onto: Onto,
+    /// Whose all files become that the archive has, if not who it says. A directory that it only implies stays root's.
+    pub owner: Option<Owner>,
+}
+
+/// User and group on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// What is there before.

@@ -4,11 +4,13 @@
 mod authentication;
 mod blobs;
 mod certificates;
+mod downloads;
 mod manifests;
 mod mirrors;
 mod proxies;
 mod real;
 mod redirects;
+mod search;
 mod server;
 mod tls;
 mod uploads;

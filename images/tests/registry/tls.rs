@@ -132,6 +132,22 @@ fn credentials_never_leave_tls() {
 }
 
 #[test]
+fn what_a_registry_is_believed_is_for_searches_and_not_for_files() {
+    if !has(&["openssl"]) {
+        return;
+    }
+    let authority = Authority::new();
+    let pair = authority.issue("server", "IP:0.0.0.0");
+    let server = tls_registry(&pair, |_| reply(200).body(r#"{"results":[{"name":"a"}]}"#));
+    let host = host(&server);
+    let own = certs_dir(&host, &[("ca.crt", &authority.certificate())]);
+    let client = Client::new(&Config { certs_dir: own.path().to_owned(), ..config() }).unwrap();
+    assert_eq!(client.search(&format!("{host}/x"), 0, &NOBODY).unwrap()[0].name, "a");
+    let failed = client.download(&format!("https://{host}/x")).map(|_| ()).unwrap_err();
+    assert!(chain(&failed).contains("tls: failed to verify certificate"), "{}", chain(&failed));
+}
+
+#[test]
 fn certificates_of_the_client_come_in_pairs() {
     if !has(&["openssl"]) {
         return;

@@ -12,5 +12,6 @@ mod image;
 mod nest;
 mod states;
 mod storm;
+mod transfers;
 mod versions;
 mod writer;

@@ -136,16 +136,21 @@ fn systemd_brings_a_killed_engine_back_and_containers_stay() {
 
 #[test]
 #[ignore = "run by make test-vm"]
-fn a_restart_keeps_what_is_to_go_on_and_a_stop_waits_for_the_next_client() {
-    let service = Service::new(&["returns", "ends"]);
+fn containers_outlive_a_stop_and_the_next_client_finds_them() {
+    let service = Service::new(&["stays", "ended"]);
     load_image();
-    start("returns", &["--network", "none", "--restart", "unless-stopped", "--stop-timeout", "1"]);
-    start("ends", &["--network", "none", "--stop-timeout", "1"]);
-    let before = pid("returns");
+    start("stays", &["--network", "none"]);
+    start("ended", &["--network", "none"]);
+    let [stays, ended] = ["stays", "ended"].map(pid);
     tool(&["systemctl", "stop", ENGINE]);
     assert_eq!(property("knarrd.socket", "ActiveState"), "active");
-    assert!(!Path::new("/proc").join(&before).exists(), "a stop without live restore stops the containers");
-    eventually("it runs again", || (pid("returns") != "0").then_some(()));
-    assert_eq!(docker(&["inspect", "--format", "{{.State.Status}}", "ends"]), "exited");
+    tool(&["kill", "-KILL", &ended]);
+    eventually("it has ended", || (!Path::new("/proc").join(&ended).exists()).then_some(()));
+    assert_eq!(property(ENGINE, "ActiveState"), "inactive");
+    assert_eq!(pid("stays"), stays);
+    eventually("its end is known", || {
+        (docker(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "ended"]) == "exited 137")
+            .then_some(())
+    });
     service.end();
 }
