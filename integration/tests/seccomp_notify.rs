@@ -1,9 +1,13 @@
 //! `SCMP_ACT_NOTIFY`: the listener on its way to the agent, which is the test itself.
 #![allow(clippy::expect_used)] // a test ends where an expectation fails
 
+use std::process::Command;
+
 use knarr_integration::{Agent, Answer, Listener, Value, World, cases, json};
 
 const MARK: i32 = 77;
+/// A user without rights.
+const NOBODY: u32 = 65534;
 /// No runtime makes it itself.
 const CALL: i64 = libc::SYS_ioprio_get;
 
@@ -114,6 +118,30 @@ cases! {
         let (message, listener) = agent.accept();
         answer_three(&listener, message["pid"].as_i64().expect("a pid"));
         assert_three(&run.end().assert_ok());
+    }
+
+    everywhere fn a_user_without_rights_has_an_agent(world) {
+        let agent = agent(world);
+        set_calls(world, 3);
+        let ids = json!([{"containerID": 0, "hostID": NOBODY, "size": 1}]);
+        world.namespace("user", None).set("/linux/uidMappings", ids.clone()).set("/linux/gidMappings", ids);
+        world.unset("/linux/cgroupsPath").unset("/linux/resources");
+        world.set("/mounts", json!([{"destination": "/proc", "type": "proc", "source": "proc"}]));
+        for no_new_privileges in [true, false] {
+            world.set("/process/noNewPrivileges", no_new_privileges).write_config();
+            let owned = Command::new("chown").args(["--recursive", &format!("{NOBODY}:{NOBODY}")]).arg(&world.dir).status();
+            assert!(owned.expect("start chown").success());
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(world.program());
+            command.arg("--root").arg(world.root()).args(["run", &world.id]).current_dir(world.bundle());
+            command.env("XDG_RUNTIME_DIR", &world.dir);
+            let mut run = world.begin(command);
+            let (_, listener) = agent.accept();
+            for _ in 0..3 {
+                listener.let_pass(&listener.receive());
+            }
+            run.end().assert_ok();
+        }
     }
 
     everywhere fn the_calls_that_drop_privileges_may_be_asked_about(world) {

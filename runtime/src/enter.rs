@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::fds::{self, Passed};
 use crate::hooks::State;
 use crate::identity::Setgroups;
-use crate::launch::{self, Known};
+use crate::launch::{self, Known, Tracing};
 use crate::plan::process::{ProcessPlan, Terminal};
 use crate::plan::seccomp::{self as plan, Filter};
 use crate::proc::{Proc, Scope};
@@ -178,13 +178,13 @@ fn launch_program(entry: &Entry<'_>, setgroups: Setgroups, end: &InitEnd) -> Res
     let known = Known::read(entry.process, setgroups, entry.passed);
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let prepared = launch::take_identity(entry.process, known, entry.filter, end)?;
+    let prepared = launch::take_identity(entry.process, known, entry.filter, Tracing::Forbidden, end)?;
     launch::outlive_parent()?;
     end.found()?;
     entry.signals.as_ref().map_or(Ok(()), Signals::unblock)?;
     end.await_order(Order::Start)?;
     caught_signals::restore_sigpipe()?;
-    seccomp::install_at(plan::Moment::Last, entry.filter, end)?;
+    seccomp::install_at(plan::Moment::Last, entry.filter, Tracing::Forbidden, end)?;
     launch::execute(entry.process, &prepared)
 }
 

@@ -18,7 +18,7 @@ use crate::hooks::{self, Environment};
 use crate::identity::Setgroups;
 use crate::idmap::Caller;
 use crate::keyring::{self, Searchable};
-use crate::launch::{self, Known};
+use crate::launch::{self, Known, Tracing};
 use crate::plan::Plan;
 use crate::plan::hooks::Stage;
 use crate::plan::namespaces::Kind;
@@ -148,11 +148,13 @@ fn launch_program(
     // The parent sets limits from outside now, so that they do not hit the steps above.
     end.ready()?;
     end.await_order(Order::Proceed)?;
-    let prepared = launch::take_identity(process, known, filter, end)?;
+    let alone = scene.plan.namespaces.join.is_empty();
+    let tracing =
+        if scene.caller != Caller::Privileged && alone { Tracing::Harmless } else { Tracing::Forbidden };
+    let prepared = launch::take_identity(process, known, filter, tracing, end)?;
     launch::outlive_parent()?;
-    // `exec` by a user without privileges enters a container that waits, which the kernel takes for tracing it. Nobody
-    // else is in its namespaces to make use of that.
-    if scene.caller != Caller::Privileged && scene.plan.namespaces.join.is_empty() {
+    // `exec` enters a container that waits, which the kernel takes for tracing it.
+    if tracing == Tracing::Harmless {
         sys::set_dumpable()?;
     }
     end.found()?;
@@ -166,9 +168,9 @@ fn launch_program(
     }
     if scene.plan.hooks.of(Stage::StartContainer).is_empty() {
         caught_signals::restore_sigpipe()?;
-        seccomp::install_at(Moment::Last, filter, end)?;
+        seccomp::install_at(Moment::Last, filter, tracing, end)?;
     } else {
-        seccomp::install_at(Moment::Last, filter, end)?;
+        seccomp::install_at(Moment::Last, filter, tracing, end)?;
         scene.run_hooks(Stage::StartContainer, "created", Environment::Process(&prepared.variables()))?;
         // A hook may not read what it is told, so only now.
         caught_signals::restore_sigpipe()?;

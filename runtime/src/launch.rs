@@ -22,6 +22,16 @@ use crate::{
     capabilities, fds, log, lsm, mempolicy, oom_score, personality, program, scheduler, seccomp, users,
 };
 
+/// Whether a process that is to enter a container may be traced once it has nothing of the host any more, which a user
+/// without privileges needs: to enter a container that waits, and to take over a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tracing {
+    /// Somebody else is in its namespaces and could make use of it, or nobody needs it.
+    Forbidden,
+    /// Nobody but the user is there.
+    Harmless,
+}
+
 /// The first acts of a process that is to enter a container.
 pub(crate) fn begin() -> Result<()> {
     log::debug(format_args!("child process in init()"));
@@ -137,9 +147,10 @@ pub(crate) fn take_identity(
     process: &ProcessPlan,
     known: Known,
     filter: Option<&Filter>,
+    tracing: Tracing,
     end: &InitEnd,
 ) -> Result<Prepared> {
-    seccomp::install_at(Moment::WithPrivileges, filter, end)?;
+    seccomp::install_at(Moment::WithPrivileges, filter, tracing, end)?;
     // As root first: a directory that only root may enter is fine. What only the user may enter comes below.
     let entered = working_directory::try_enter(&process.cwd)?;
     if let Some(sets) = &process.capabilities {
@@ -161,7 +172,7 @@ pub(crate) fn take_identity(
         }
     }
     let program = program::find(&process.args[0], &process.env.path)?;
-    seccomp::install_at(Moment::WhenFound, filter, end)?;
+    seccomp::install_at(Moment::WhenFound, filter, tracing, end)?;
     Ok(Prepared { program, env: known.env })
 }
 

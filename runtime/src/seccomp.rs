@@ -10,6 +10,7 @@ use knarr_seccomp::notify;
 
 use crate::error::Result;
 use crate::hooks::State;
+use crate::launch::Tracing;
 use crate::log;
 use crate::plan::seccomp::{Agent, Filter, Moment};
 use crate::protocol::{InitEnd, Order, ParentEnd};
@@ -27,8 +28,17 @@ pub(crate) fn prepare(filter: Option<&Filter>) -> Result<Option<notify::Agent>> 
 }
 
 /// Child: installs the filter if this is its moment.
-pub(crate) fn install_at(moment: Moment, filter: Option<&Filter>, end: &InitEnd) -> Result<()> {
+pub(crate) fn install_at(
+    moment: Moment,
+    filter: Option<&Filter>,
+    tracing: Tracing,
+    end: &InitEnd,
+) -> Result<()> {
     let Some(filter) = filter.filter(|filter| filter.moment == moment) else { return Ok(()) };
+    // A parent without privileges may not take the listener from a process that it could not trace.
+    if filter.agent.is_some() && tracing == Tracing::Harmless {
+        sys::set_dumpable()?;
+    }
     if let Some(listener) = filter.program.install()? {
         end.listener(listener.as_raw_fd())?;
         end.await_order(Order::ListenerTaken)?;
