@@ -37,7 +37,7 @@ impl Service {
         assert_eq!(tool(&["systemctl", "list-units", "--quiet", "--no-legend", "docker-*.scope"]), "");
         let state = Path::new("/var/lib/knarr");
         let left = fs::read_dir(state.join("containers")).expect("containers").count();
-        assert_eq!((left, Path::new(SOCKET).exists()), (0, false));
+        assert_eq!(left, 0, "containers on record");
         fs::remove_dir_all(state).expect("remove what outlives the engine");
     }
 }
