@@ -15,6 +15,7 @@ pub mod holder;
 pub mod layout;
 pub mod leftovers;
 pub mod loop_device;
+pub mod nest;
 pub mod play;
 pub mod runtime;
 pub mod sys;

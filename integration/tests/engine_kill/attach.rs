@@ -19,7 +19,7 @@ fn the_head_is_read_alone_however_late() {
         let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
         let path = "/containers/one/attach?logs=1&stream=1&stdout=1";
         let mut stream = daemon.client.send("POST", path, upgrade, b"").expect("an answer");
-        // All of it is there when the client comes to read.
+        // All of it is there when the client comes to read, which no event tells without reading.
         std::thread::sleep(Duration::from_millis(300));
         let mut buffer = [0; 8192];
         let mut read = || {

@@ -4,30 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use knarr_integration::{Layout, leftovers};
-use rustix::mount::{MountFlags, mount};
-use rustix::process::{WaitOptions, wait};
+pub(crate) use knarr_integration::nest::Site;
+use knarr_integration::{Layout, leftovers, nest};
 
 /// Tells a process of ours which of the three it is.
 const ROLE: &str = "KNARR_KILL_ROLE";
-
-/// The place of one test.
-pub(crate) struct Site {
-    pub(crate) dir: PathBuf,
-    /// In every process, cgroup and directory of the test.
-    pub(crate) mark: String,
-}
-
-impl Site {
-    /// Paths of sockets are short, so this is.
-    fn of(mark: String) -> Self {
-        Self { dir: std::env::temp_dir().join(&mark), mark }
-    }
-
-    pub(crate) fn cgroup(&self) -> String {
-        format!("/{}", self.mark)
-    }
-}
 
 /// How cgroups are mounted here.
 pub(crate) fn layout() -> Layout {
@@ -86,20 +67,8 @@ fn enclose(name: &str) {
 
 #[allow(clippy::zombie_processes)] // whoever ends here is waited for, not one child by its handle
 fn adopt_and_reap(name: &str) {
-    mount("run", Path::new("/run"), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)
-        .expect("an own /run");
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("start ip");
-    assert!(up.success(), "the loopback device stays down");
+    nest::furnish();
     let (us, args) = us(name);
     let inner = Command::new(us).args(args).env(ROLE, "run").spawn().expect("start the inner process");
-    loop {
-        match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid.as_raw_nonzero().get().unsigned_abs() == inner.id() => {
-                assert_eq!(status.exit_status(), Some(0), "the inner process has failed");
-                return;
-            }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => panic!("wait for the inner process: {error}"),
-        }
-    }
+    assert_eq!(nest::reap_until_ended(&inner), Some(0), "the inner process has failed");
 }

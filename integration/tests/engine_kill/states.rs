@@ -30,6 +30,7 @@ fn a_running_container_runs_on() {
         );
         let before = daemon.inspect("one");
         daemon.kill();
+        // Long enough for many lines while nobody is there to take them.
         std::thread::sleep(Duration::from_millis(100));
         daemon.start();
         let after = daemon.inspect("one");
@@ -86,6 +87,7 @@ fn an_end_that_nobody_saw_is_noted() {
         for pid in pids {
             eventually("it ends", || (!lives(pid)).then_some(()));
         }
+        // Times are compared in seconds: an end that is noted too late shows.
         std::thread::sleep(Duration::from_millis(1100));
         let started = now();
         daemon.start();
@@ -345,6 +347,7 @@ fn a_policy_that_waits_goes_on() {
         eventually("it is started again", || (count(&daemon) > before).then_some(()));
         daemon.post("/containers/one/stop?t=0").assert(204);
         let stopped = count(&daemon);
+        // That nothing happens has no event.
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!((count(&daemon), daemon.status("one").as_str()), (stopped, "exited"));
         daemon.finish();

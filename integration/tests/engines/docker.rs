@@ -68,6 +68,7 @@ fn life() -> Vec<Case> {
         created_but_never_started,
         wait_and_rename,
         images_there_and_back,
+        search_and_import,
     ]
 }
 
@@ -167,6 +168,10 @@ pub(crate) fn shell(engine: &Engine, flags: &[&str], script: &str) -> knarr_inte
 
 fn images_there_and_back(engine: &Engine) {
     images::there_and_back(engine, &[]);
+}
+
+fn search_and_import(engine: &Engine) {
+    images::from_a_server(engine);
 }
 
 fn exit_codes_and_texts(engine: &Engine) {

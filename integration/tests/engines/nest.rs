@@ -4,32 +4,15 @@
 //! the new pid namespace adopts and reaps what daemons leave; the inner one runs the cases. When the second ends,
 //! the kernel kills everything and the mounts go with the namespace.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use knarr_integration::{Layout, layout, leftovers};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{WaitOptions, wait};
+pub(crate) use knarr_integration::nest::Site;
+use knarr_integration::{Layout, layout, leftovers, nest};
+use rustix::mount::{MountPropagationFlags, mount_change};
 
 /// Tells a process of ours which of the three it is.
 const ROLE: &str = "KNARR_ENGINES_ROLE";
-
-/// The place of one run: its directory, its name and its cgroup.
-pub(crate) struct Site {
-    pub(crate) dir: PathBuf,
-    /// In every process, cgroup and directory of this run.
-    pub(crate) mark: String,
-}
-
-impl Site {
-    fn of(mark: String) -> Self {
-        Self { dir: std::env::temp_dir().join(&mark), mark }
-    }
-
-    pub(crate) fn cgroup(&self) -> String {
-        format!("/{}", self.mark)
-    }
-}
 
 /// Runs `body` in namespaces of its own; gives its exit code.
 pub(crate) fn inside(body: impl FnOnce(&Site) -> ExitCode) -> ExitCode {
@@ -89,26 +72,14 @@ fn v1_in_use() -> Vec<String> {
 }
 
 fn adopt_and_reap(site: &Site) -> ExitCode {
-    // Shims, conmon and peers write to /run however they are configured; nobody else's /run is theirs.
-    mount("run", Path::new("/run"), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)
-        .expect("an own /run");
+    nest::furnish();
     mount_cgroups_again();
     share_mounts();
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("start ip");
-    assert!(up.success(), "the loopback device stays down");
     let us = std::env::current_exe().expect("our own path");
     let args = std::env::args_os().skip(1);
     let inner = Command::new(us).args(args).env(ROLE, "run").spawn().expect("start the inner process");
-    loop {
-        match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid.as_raw_nonzero().get().unsigned_abs() == inner.id() => {
-                // Here, where every hierarchy is mounted.
-                leftovers::sweep(Layout::Hybrid, &site.cgroup(), &site.mark);
-                let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
-                return code.map_or(ExitCode::FAILURE, ExitCode::from);
-            }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => panic!("wait for the inner process: {error}"),
-        }
-    }
+    let code = nest::reap_until_ended(&inner).and_then(|code| u8::try_from(code).ok());
+    // Here, where every hierarchy is mounted.
+    leftovers::sweep(Layout::Hybrid, &site.cgroup(), &site.mark);
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
